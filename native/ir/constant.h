@@ -1,0 +1,53 @@
+// A constant tensor: bytes in memory, or a range of a file that is read when first looked at.
+//
+// Weights stay ranges until a kernel packs them; Drop() then gives the bytes back. Thread-safe.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "tensor/view.h"
+
+namespace ziggurat {
+
+class Constant {
+ public:
+  // Copies `data`, which must have exactly the tensor's size; throws kInvalidModel otherwise.
+  static std::shared_ptr<Constant> Copy(DType dtype, const Shape& shape, const void* data, size_t bytes);
+  // Zero-filled; writable through View().data until shared.
+  static std::shared_ptr<Constant> Zeros(DType dtype, const Shape& shape);
+  static std::shared_ptr<Constant> Strings(const Shape& shape, std::vector<std::string> values);
+  static std::shared_ptr<Constant> FileRange(DType dtype, const Shape& shape, std::string path, int64_t offset,
+                                             int64_t length);
+  template <typename T>
+  static std::shared_ptr<Constant> Scalar(DType dtype, T value) {
+    return Copy(dtype, Shape{}, &value, sizeof(T));
+  }
+  static std::shared_ptr<Constant> Int64s(const std::vector<int64_t>& values);  // rank 1
+
+  DType dtype() const { return dtype_; }
+  const Shape& shape() const { return shape_; }
+  size_t Bytes() const;  // of the elements, loaded or not
+  // The elements; reads the file on first use. The pointer is 64-byte aligned and valid until Drop().
+  TensorView View() const;
+  // Forgets bytes that can be read again. No effect on constants held only in memory.
+  void Drop() const;
+  // Elements as int64, for integer and bool tensors.
+  std::vector<int64_t> ToInt64s() const;
+
+ private:
+  Constant(DType dtype, const Shape& shape) : dtype_(dtype), shape_(shape) {}
+
+  DType dtype_;
+  Shape shape_;
+  mutable std::vector<std::string> strings_;
+  std::string path_;  // empty: only in memory
+  int64_t offset_ = 0;
+  mutable std::mutex mutex_;
+  mutable std::shared_ptr<std::byte> bytes_;
+};
+
+}  // namespace ziggurat
