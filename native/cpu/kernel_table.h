@@ -4,6 +4,11 @@
 // `extern const <Family>Kernels k<Family>Kernels;` in namespace ziggurat::cpu::<isa>; kernels/table.cc joins them.
 #pragma once
 
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
 #include "cpu/kernels/matrix.h"
 #include "cpu/kernels/vector.h"
 
@@ -15,5 +20,12 @@ struct KernelTable {
   const MatrixKernels* matrix;  // GEMM, matrix-vector, convolution, packing
   const VectorKernels* vector;  // element-wise, row reductions, moves, pooling, resize
 };
+
+// The instruction sets that this build has kernels for and this host can run, weakest first.
+std::vector<std::string_view> UsableIsas();
+
+// The strongest usable table, or the one named. A name that is unknown or that the host cannot run is
+// kInvalidArgument listing those it can. Asks CPUID: an Engine calls this once and keeps the answer.
+const KernelTable& SelectKernels(const std::optional<std::string>& isa);
 
 }  // namespace ziggurat::cpu
