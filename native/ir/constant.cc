@@ -1,0 +1,140 @@
+#include "ir/constant.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+namespace ziggurat {
+namespace {
+
+std::shared_ptr<std::byte> Aligned(size_t bytes) {
+  void* data = std::aligned_alloc(64, (bytes + 63) / 64 * 64 + 64);
+  if (!data) throw Error(Code::kOutOfMemory, "cannot allocate ", bytes, " bytes for a constant");
+  return std::shared_ptr<std::byte>(static_cast<std::byte*>(data), std::free);
+}
+
+void ReadRange(const std::string& path, int64_t offset, size_t bytes, std::byte* out) {
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) throw Error(Code::kInvalidModel, "cannot open ", path, ": ", std::strerror(errno));
+  size_t done = 0;
+  while (done < bytes) {
+    const ssize_t got = ::pread(file, out + done, bytes - done, offset + static_cast<int64_t>(done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) {
+      const int error = errno;
+      ::close(file);
+      throw Error(Code::kInvalidModel, path, " ends or fails at byte ", offset + static_cast<int64_t>(done), " of the ",
+                  bytes, " bytes wanted from ", offset, got < 0 ? Cat(": ", std::strerror(error)) : "");
+    }
+    done += static_cast<size_t>(got);
+  }
+  ::close(file);
+}
+
+}  // namespace
+
+size_t Constant::Bytes() const { return static_cast<size_t>(shape_.Count()) * ByteSize(dtype_); }
+
+std::shared_ptr<Constant> Constant::Copy(DType dtype, const Shape& shape, const void* data, size_t bytes) {
+  std::shared_ptr<Constant> constant(new Constant(dtype, shape));
+  if (constant->Bytes() != bytes)
+    throw Error(Code::kInvalidModel, Name(dtype), shape, " takes ", constant->Bytes(), " bytes, got ", bytes);
+  constant->bytes_ = Aligned(bytes);
+  if (bytes) std::memcpy(constant->bytes_.get(), data, bytes);
+  return constant;
+}
+
+std::shared_ptr<Constant> Constant::Zeros(DType dtype, const Shape& shape) {
+  if (dtype == DType::kString) return Strings(shape, std::vector<std::string>(static_cast<size_t>(shape.Count())));
+  std::shared_ptr<Constant> constant(new Constant(dtype, shape));
+  constant->bytes_ = Aligned(constant->Bytes());
+  std::memset(constant->bytes_.get(), 0, constant->Bytes());
+  return constant;
+}
+
+std::shared_ptr<Constant> Constant::Strings(const Shape& shape, std::vector<std::string> values) {
+  if (static_cast<int64_t>(values.size()) != shape.Count())
+    throw Error(Code::kInvalidModel, "string", shape, " takes ", shape.Count(), " strings, got ", values.size());
+  std::shared_ptr<Constant> constant(new Constant(DType::kString, shape));
+  constant->strings_ = std::move(values);
+  return constant;
+}
+
+std::shared_ptr<Constant> Constant::FileRange(DType dtype, const Shape& shape, std::string path, int64_t offset,
+                                              int64_t length) {
+  std::shared_ptr<Constant> constant(new Constant(dtype, shape));
+  if (static_cast<int64_t>(constant->Bytes()) != length || offset < 0)
+    throw Error(Code::kInvalidModel, Name(dtype), shape, " takes ", constant->Bytes(), " bytes, the file offers ",
+                length, " at ", offset);
+  constant->path_ = std::move(path);
+  constant->offset_ = offset;
+  return constant;
+}
+
+std::shared_ptr<Constant> Constant::Int64s(const std::vector<int64_t>& values) {
+  return Copy(DType::kInt64, Shape{static_cast<int64_t>(values.size())}, values.data(), values.size() * 8);
+}
+
+TensorView Constant::View() const {
+  if (dtype_ == DType::kString) return {strings_.data(), dtype_, shape_};
+  std::lock_guard lock(mutex_);
+  if (!bytes_) {
+    auto bytes = Aligned(Bytes());
+    ReadRange(path_, offset_, Bytes(), bytes.get());
+    bytes_ = std::move(bytes);
+  }
+  return {bytes_.get(), dtype_, shape_};
+}
+
+void Constant::Drop() const {
+  std::lock_guard lock(mutex_);
+  if (!path_.empty()) bytes_.reset();
+}
+
+std::vector<int64_t> Constant::ToInt64s() const {
+  const TensorView view = View();
+  std::vector<int64_t> out(static_cast<size_t>(view.Count()));
+  auto copy = [&]<typename T>(const T* from) {
+    for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<int64_t>(from[i]);
+  };
+  switch (dtype_) {
+    case DType::kInt64:
+      copy(view.As<int64_t>());
+      break;
+    case DType::kUint64:
+      copy(view.As<uint64_t>());
+      break;
+    case DType::kInt32:
+      copy(view.As<int32_t>());
+      break;
+    case DType::kUint32:
+      copy(view.As<uint32_t>());
+      break;
+    case DType::kInt16:
+      copy(view.As<int16_t>());
+      break;
+    case DType::kUint16:
+      copy(view.As<uint16_t>());
+      break;
+    case DType::kInt8:
+    case DType::kInt4:
+    case DType::kInt2:
+      copy(view.As<int8_t>());
+      break;
+    case DType::kUint8:
+    case DType::kBool:
+    case DType::kUint4:
+    case DType::kUint2:
+      copy(view.As<uint8_t>());
+      break;
+    default:
+      throw Error(Code::kInternal, "ToInt64s of ", Name(dtype_));
+  }
+  return out;
+}
+
+}  // namespace ziggurat
