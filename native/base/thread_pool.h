@@ -5,6 +5,7 @@
 // What a task computes must not depend on which worker runs it, nor on how many there are.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 
@@ -14,8 +15,11 @@ namespace ziggurat {
 
 class ThreadPool {
  public:
-  // threads >= 1 counts the caller: a pool of 1 starts no thread.
-  explicit ThreadPool(int threads);
+  static constexpr int kMaxThreads = 1024;
+
+  // threads >= 1 counts the caller: a pool of 1 starts no thread. A worker without work spins for `spin`, about the
+  // time between two steps of a run, before it sleeps; waking a sleeper takes tens of microseconds.
+  explicit ThreadPool(int threads, std::chrono::microseconds spin = std::chrono::microseconds(50));
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -24,7 +28,8 @@ class ThreadPool {
 
   // Calls fn(task, worker) once for each task in [0, tasks), worker in [0, min(size(), max_workers)), and returns
   // when all are done. An exception of a task is rethrown here (the first one), after all workers have stopped.
-  // A call from inside a task runs on that task's thread, as worker 0.
+  // A call from inside a task runs on that task's thread, as worker 0. Any number of threads may call at once.
+  // Workers compute under the caller's rounding and denormal mode.
   void ParallelFor(int64_t tasks, int max_workers, FunctionRef<void(int64_t task, int worker)> fn);
 
  private:

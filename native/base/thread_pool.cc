@@ -1,0 +1,239 @@
+#include "base/thread_pool.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <atomic>
+#include <chrono>
+#include <exception>
+#include <thread>
+#include <vector>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "base/error.h"
+
+namespace ziggurat {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+void Pause() {
+#if defined(__x86_64__)
+  _mm_pause();
+#else
+  std::this_thread::yield();
+#endif
+}
+
+// The rounding and denormal control of this thread. Workers compute under their caller's.
+uint32_t FloatControl() {
+#if defined(__x86_64__)
+  return _mm_getcsr() & ~0x3fu;  // without the sticky exception flags
+#else
+  return 0;
+#endif
+}
+void SetFloatControl([[maybe_unused]] uint32_t control) {
+#if defined(__x86_64__)
+  if (FloatControl() != control) _mm_setcsr(control);
+#endif
+}
+
+// One ParallelFor. Lives on its caller's stack, so nobody may touch it after `pending` has reached zero.
+struct Job {
+  FunctionRef<void(int64_t, int)> fn;
+  int64_t tasks;
+  uint32_t float_control;
+  alignas(64) std::atomic<int64_t> next{0};
+  alignas(64) std::atomic<int> pending{0};  // recruited workers that have not finished
+  std::atomic<bool> failed{false};
+  std::exception_ptr error;  // written by whoever set `failed`; read after `pending` is zero
+
+  void Work(int worker) noexcept {
+    try {
+      for (int64_t task; (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) fn(task, worker);
+    } catch (...) {
+      if (!failed.exchange(true, std::memory_order_relaxed)) error = std::current_exception();
+      next.store(tasks, std::memory_order_relaxed);
+    }
+  }
+};
+
+// A worker's mailbox. A caller that wins kIdle or kSleeping -> kClaimed owns the fields below until it stores kReady;
+// the worker that wins kReady -> kBusy runs the job; the caller that wins kReady -> kIdle has taken it back, so that
+// no caller waits for a worker that the OS has not scheduled yet.
+enum State : uint32_t { kIdle, kSleeping, kClaimed, kReady, kBusy, kStop };
+struct alignas(64) Mailbox {
+  std::atomic<uint32_t> state{kIdle};
+  Job* job = nullptr;
+  int worker = 0;
+
+  bool Move(uint32_t from, uint32_t to) {
+    return state.load(std::memory_order_relaxed) == from &&
+           state.compare_exchange_strong(from, to, std::memory_order_acq_rel, std::memory_order_relaxed);
+  }
+};
+
+}  // namespace
+
+struct ThreadPool::Impl {
+  // The pools whose tasks this thread is inside of, innermost first: a nested call must run inline. It is per thread
+  // by nature, and never outlives the call that pushed it.
+  struct Frame {
+    const Impl* pool;
+    const Frame* outer;
+  };
+  static thread_local const Frame* innermost;
+  struct Entered {
+    explicit Entered(const Impl* pool) : frame{pool, innermost} { innermost = &frame; }
+    ~Entered() { innermost = frame.outer; }
+    Frame frame;
+  };
+
+  Impl(int threads, std::chrono::microseconds spin) : mailboxes(threads - 1), spin_time(spin) {
+    workers.reserve(mailboxes.size());
+    // Signals are for the threads of the embedding process; workers inherit the full mask.
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    try {
+      for (Mailbox& mailbox : mailboxes) workers.emplace_back([this, &mailbox] { Serve(mailbox); });
+    } catch (const std::exception& error) {
+      pthread_sigmask(SIG_SETMASK, &before, nullptr);
+      Stop();
+      throw Error(Code::kOutOfMemory, "could start only ", workers.size() + 1, " of ", threads,
+                  " threads: ", error.what());
+    }
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  }
+  ~Impl() { Stop(); }
+
+  void Stop() {
+    for (size_t i = 0; i < workers.size(); ++i) {
+      // A worker may still be on its way from kBusy to kIdle after its last job.
+      while (!mailboxes[i].Move(kIdle, kStop) && !mailboxes[i].Move(kSleeping, kStop)) Pause();
+      mailboxes[i].state.notify_one();
+      workers[i].join();
+    }
+  }
+
+  // Spins for work as long as more is likely to come soon, then sleeps. Returns at kReady or kStop.
+  uint32_t AwaitMail(Mailbox& mailbox) const {
+    const Clock::time_point end = Clock::now() + spin_time;
+    for (uint32_t round = 1;; ++round) {
+      const uint32_t state = mailbox.state.load(std::memory_order_acquire);
+      if (state == kReady || state == kStop) return state;
+      // Reading the clock costs as much as a few pauses; the limit need not be exact.
+      if (round % 16 == 0 && state == kIdle && Clock::now() >= end && mailbox.Move(kIdle, kSleeping))
+        mailbox.state.wait(kSleeping, std::memory_order_acquire);
+      else
+        Pause();
+    }
+  }
+
+  void Serve(Mailbox& mailbox) {
+#if defined(__linux__)
+    pthread_setname_np(pthread_self(), "ziggurat-pool");
+#endif
+    while (AwaitMail(mailbox) != kStop) {
+      if (!mailbox.Move(kReady, kBusy)) continue;
+      Job* job = mailbox.job;
+      const uint32_t own_control = FloatControl();
+      SetFloatControl(job->float_control);
+      {
+        Entered entered(this);
+        job->Work(mailbox.worker);
+      }
+      SetFloatControl(own_control);
+      // Idle first: the caller's next job must find this worker free.
+      mailbox.state.store(kIdle, std::memory_order_release);
+      job->pending.fetch_sub(1, std::memory_order_release);
+    }
+  }
+
+  // Hands the job to up to `wanted` free workers, those that still spin first. Returns how many it got.
+  int Recruit(Job& job, int wanted) {
+    int recruited = 0;
+    for (uint32_t from : {kIdle, kSleeping}) {
+      for (size_t i = 0; i < mailboxes.size() && recruited < wanted; ++i) {
+        Mailbox& mailbox = mailboxes[i];
+        if (!mailbox.Move(from, kClaimed)) continue;
+        mailbox.job = &job;
+        mailbox.worker = ++recruited;
+        job.pending.fetch_add(1, std::memory_order_relaxed);
+        mailbox.state.store(kReady, std::memory_order_release);
+        if (from == kSleeping) mailbox.state.notify_one();
+      }
+    }
+    return recruited;
+  }
+
+  // Takes the job back from workers that have not begun.
+  void Recall(Job& job) {
+    for (Mailbox& mailbox : mailboxes) {
+      // kClaimed keeps the mailbox ours while we look whose job it holds.
+      if (!mailbox.Move(kReady, kClaimed)) continue;
+      const bool ours = mailbox.job == &job;
+      mailbox.state.store(ours ? kIdle : kReady, std::memory_order_release);
+      if (ours) job.pending.fetch_sub(1, std::memory_order_relaxed);
+    }
+  }
+
+  void Join(Job& job) {
+    if (job.pending.load(std::memory_order_acquire) == 0) return;
+    Recall(job);
+    // The rest are inside their last task. If that takes long, the OS may have put one off its CPU: make room.
+    const Clock::time_point end = Clock::now() + spin_time;
+    for (uint32_t round = 1; job.pending.load(std::memory_order_acquire) != 0; ++round) {
+      if (round % 64 == 0 && Clock::now() >= end)
+        std::this_thread::yield();
+      else
+        Pause();
+    }
+  }
+
+  bool InsideTask() const {
+    for (const Frame* frame = innermost; frame; frame = frame->outer)
+      if (frame->pool == this) return true;
+    return false;
+  }
+
+  std::vector<Mailbox> mailboxes;
+  std::vector<std::thread> workers;
+  std::chrono::microseconds spin_time;
+};
+
+thread_local const ThreadPool::Impl::Frame* ThreadPool::Impl::innermost = nullptr;
+
+ThreadPool::ThreadPool(int threads, std::chrono::microseconds spin) {
+  if (threads < 1 || threads > kMaxThreads)
+    throw Error(Code::kInvalidArgument, "threads must be 1 to ", kMaxThreads, ", not ", threads);
+  impl_ = std::make_unique<Impl>(threads, spin);
+}
+
+ThreadPool::~ThreadPool() = default;
+
+int ThreadPool::size() const { return static_cast<int>(impl_->mailboxes.size()) + 1; }
+
+void ThreadPool::ParallelFor(int64_t tasks, int max_workers, FunctionRef<void(int64_t task, int worker)> fn) {
+  int wanted = max_workers < size() ? max_workers : size();
+  if (tasks < wanted) wanted = static_cast<int>(tasks);
+  if (wanted <= 1 || impl_->InsideTask()) {
+    Impl::Entered entered(impl_.get());
+    for (int64_t task = 0; task < tasks; ++task) fn(task, 0);
+    return;
+  }
+  Job job{.fn = fn, .tasks = tasks, .float_control = FloatControl(), .error = nullptr};
+  impl_->Recruit(job, wanted - 1);
+  {
+    Impl::Entered entered(impl_.get());
+    job.Work(0);
+  }
+  impl_->Join(job);
+  if (job.error) std::rethrow_exception(job.error);
+}
+
+}  // namespace ziggurat
