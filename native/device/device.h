@@ -11,6 +11,7 @@
 #include "base/function_ref.h"
 #include "base/thread_pool.h"
 #include "ir/graph.h"
+#include "ops/op_def.h"
 #include "tensor/view.h"
 
 namespace ziggurat {
