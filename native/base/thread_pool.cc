@@ -1,6 +1,7 @@
 #include "base/thread_pool.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 
 #include <atomic>
@@ -42,6 +43,42 @@ void SetFloatControl([[maybe_unused]] uint32_t control) {
 #endif
 }
 
+int CurrentCpu() {
+#if defined(__linux__)
+  return sched_getcpu();
+#else
+  return -1;
+#endif
+}
+
+// The CPUs the pool was made with, to steer a worker off its caller's CPU. On small machines Linux does not look for
+// an idle CPU when it wakes a thread while the load is high (SIS_UTIL), so a worker that once shared its caller's CPU
+// can stay there for tens of milliseconds, runnable and starved by a caller that never blocks.
+class Placement {
+ public:
+  Placement() {
+#if defined(__linux__)
+    CPU_ZERO(&allowed_);
+    known_ = sched_getaffinity(0, sizeof allowed_, &allowed_) == 0 && CPU_COUNT(&allowed_) > 1;
+#endif
+  }
+  // Lets `thread` run anywhere but on `cpu`. A hint: failure changes nothing but speed.
+  void Avoid([[maybe_unused]] pthread_t thread, [[maybe_unused]] int cpu) const {
+#if defined(__linux__)
+    if (!known_ || cpu < 0 || cpu >= CPU_SETSIZE) return;
+    cpu_set_t others = allowed_;
+    CPU_CLR(cpu, &others);
+    if (CPU_COUNT(&others) > 0) pthread_setaffinity_np(thread, sizeof others, &others);
+#endif
+  }
+
+ private:
+#if defined(__linux__)
+  cpu_set_t allowed_;
+#endif
+  bool known_ = false;
+};
+
 // One ParallelFor. Lives on its caller's stack, so nobody may touch it after `pending` has reached zero.
 struct Job {
   FunctionRef<void(int64_t, int)> fn;
@@ -70,6 +107,8 @@ struct alignas(64) Mailbox {
   std::atomic<uint32_t> state{kIdle};
   Job* job = nullptr;
   int worker = 0;
+  std::atomic<int> cpu{-1};  // where the worker last looked for mail; -1 before it ever ran
+  int avoided_cpu = -1;      // guarded by kClaimed
 
   bool Move(uint32_t from, uint32_t to) {
     return state.load(std::memory_order_relaxed) == from &&
@@ -101,6 +140,7 @@ struct ThreadPool::Impl {
     pthread_sigmask(SIG_SETMASK, &all, &before);
     try {
       for (Mailbox& mailbox : mailboxes) workers.emplace_back([this, &mailbox] { Serve(mailbox); });
+
     } catch (const std::exception& error) {
       pthread_sigmask(SIG_SETMASK, &before, nullptr);
       Stop();
@@ -127,6 +167,7 @@ struct ThreadPool::Impl {
       const uint32_t state = mailbox.state.load(std::memory_order_acquire);
       if (state == kReady || state == kStop) return state;
       // Reading the clock costs as much as a few pauses; the limit need not be exact.
+      if (round % 16 == 0) mailbox.cpu.store(CurrentCpu(), std::memory_order_relaxed);
       if (round % 16 == 0 && state == kIdle && Clock::now() >= end && mailbox.Move(kIdle, kSleeping))
         mailbox.state.wait(kSleeping, std::memory_order_acquire);
       else
@@ -154,6 +195,14 @@ struct ThreadPool::Impl {
     }
   }
 
+  // For a mailbox held at kClaimed, whose worker is asleep or did not begin: gets it off the caller's CPU.
+  void Steer(Mailbox& mailbox, int caller_cpu) {
+    const int cpu = mailbox.cpu.load(std::memory_order_relaxed);
+    if (mailbox.avoided_cpu == caller_cpu || (cpu != caller_cpu && cpu != -1)) return;
+    mailbox.avoided_cpu = caller_cpu;
+    placement.Avoid(workers[static_cast<size_t>(&mailbox - mailboxes.data())].native_handle(), caller_cpu);
+  }
+
   // Hands the job to up to `wanted` free workers, those that still spin first. Returns how many it got.
   int Recruit(Job& job, int wanted) {
     int recruited = 0;
@@ -161,6 +210,7 @@ struct ThreadPool::Impl {
       for (size_t i = 0; i < mailboxes.size() && recruited < wanted; ++i) {
         Mailbox& mailbox = mailboxes[i];
         if (!mailbox.Move(from, kClaimed)) continue;
+        if (from == kSleeping) Steer(mailbox, CurrentCpu());
         mailbox.job = &job;
         mailbox.worker = ++recruited;
         job.pending.fetch_add(1, std::memory_order_relaxed);
@@ -177,6 +227,7 @@ struct ThreadPool::Impl {
       // kClaimed keeps the mailbox ours while we look whose job it holds.
       if (!mailbox.Move(kReady, kClaimed)) continue;
       const bool ours = mailbox.job == &job;
+      if (ours) Steer(mailbox, CurrentCpu());
       mailbox.state.store(ours ? kIdle : kReady, std::memory_order_release);
       if (ours) job.pending.fetch_sub(1, std::memory_order_relaxed);
     }
@@ -204,6 +255,7 @@ struct ThreadPool::Impl {
   std::vector<Mailbox> mailboxes;
   std::vector<std::thread> workers;
   std::chrono::microseconds spin_time;
+  Placement placement;
 };
 
 thread_local const ThreadPool::Impl::Frame* ThreadPool::Impl::innermost = nullptr;
