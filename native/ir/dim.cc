@@ -120,6 +120,27 @@ Dim operator*(const Dim& a, const Dim& b) {
   return Dim::FromTerms(std::move(product));
 }
 
+bool Dim::IsNonNegative(const Atom& atom) {
+  if (atom.symbol >= 0) return true;
+  const auto& [a, b] = *atom.args;
+  switch (atom.fn) {
+    case Fn::kMod:
+      return b.IsNonNegative();  // the remainder has the divisor's sign
+    case Fn::kMax:
+      return a.IsNonNegative() || b.IsNonNegative();
+    default:
+      return a.IsNonNegative() && b.IsNonNegative();
+  }
+}
+
+bool Dim::IsNonNegative() const {
+  if (IsConst()) return constant_ >= 0;
+  return std::all_of(terms_->begin(), terms_->end(), [](const Term& term) {
+    return term.coefficient >= 0 && std::all_of(term.factors.begin(), term.factors.end(),
+                                                [](const Atom& atom) { return IsNonNegative(atom); });
+  });
+}
+
 int64_t Dim::Evaluate(Fn fn, int64_t a, int64_t b) {
   switch (fn) {
     case Fn::kFloorDiv:
@@ -183,8 +204,18 @@ Dim Mod(const Dim& a, const Dim& b) {
   if (ExactDiv(a, b)) return Dim(0);
   return Dim::Apply(Dim::Fn::kMod, a, b);
 }
-Dim Max(const Dim& a, const Dim& b) { return a == b ? a : Dim::Apply(Dim::Fn::kMax, a, b); }
-Dim Min(const Dim& a, const Dim& b) { return a == b ? a : Dim::Apply(Dim::Fn::kMin, a, b); }
+Dim Max(const Dim& a, const Dim& b) {
+  const Dim difference = a - b;
+  if (difference.IsNonNegative()) return a;
+  if ((Dim(0) - difference).IsNonNegative()) return b;
+  return Dim::Apply(Dim::Fn::kMax, a, b);
+}
+Dim Min(const Dim& a, const Dim& b) {
+  const Dim difference = a - b;
+  if (difference.IsNonNegative()) return b;
+  if ((Dim(0) - difference).IsNonNegative()) return a;
+  return Dim::Apply(Dim::Fn::kMin, a, b);
+}
 Dim Broadcast(const Dim& a, const Dim& b) {
   if (a == b || b.IsConst(1)) return a;
   if (a.IsConst(1)) return b;

@@ -26,6 +26,8 @@ class Dim {
   bool IsConst() const { return terms_ == nullptr; }
   bool IsConst(int64_t value) const { return IsConst() && constant_ == value; }
   int64_t Const() const;  // IsConst() only
+  // True where the form shows it, every symbol being a dimension and so at least 0; false where it does not show.
+  bool IsNonNegative() const;
 
   friend Dim operator+(const Dim& a, const Dim& b);
   friend Dim operator-(const Dim& a, const Dim& b);
@@ -59,6 +61,7 @@ class Dim {
   static int CompareAtoms(const Atom& a, const Atom& b);
   static int CompareFactors(const std::vector<Atom>& a, const std::vector<Atom>& b);
   static Dim Apply(Fn fn, const Dim& a, const Dim& b);
+  static bool IsNonNegative(const Atom& atom);
   static int64_t Evaluate(Fn fn, int64_t a, int64_t b);
   static Dim FromTerms(Terms terms);
   static Terms ToTerms(const Dim& dim);

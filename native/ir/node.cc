@@ -4,17 +4,17 @@
 namespace ziggurat {
 namespace {
 
-// The node's attribute, or the op's default, or null.
-const Attribute* Find(const Node& node, std::string_view name) {
-  if (auto found = node.attributes.find(name); found != node.attributes.end()) return &found->second;
-  for (const AttributeSpec& spec : node.op->attributes)
-    if (name == spec.name && spec.fallback) return &*spec.fallback;
-  return nullptr;
-}
-
+// The node's attribute, or the op's default, or `fallback`.
 template <typename T>
 T Read(const Node& node, std::string_view name, T fallback) {
-  const Attribute* attribute = Find(node, name);
+  std::optional<Attribute> standard;
+  const Attribute* attribute = nullptr;
+  if (auto found = node.attributes.find(name); found != node.attributes.end()) {
+    attribute = &found->second;
+  } else if (const AttributeSpec* spec = node.op->FindAttribute(name)) {
+    standard = spec->Default();
+    if (standard) attribute = &*standard;
+  }
   if (!attribute) return fallback;
   const T* value = std::get_if<T>(attribute);
   if (!value)

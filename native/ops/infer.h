@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "base/error.h"
 #include "ops/op_def.h"
 #include "tensor/view.h"
 
@@ -42,8 +43,14 @@ class InferContext {
   void SetUnranked(int i, DType dtype) { SetOutput(i, Type::Tensor(dtype, std::nullopt)); }
   // The output's elements as expressions (integer tensors of at most kMaxContents elements; ignored above).
   void SetContents(int i, std::vector<Dim> contents);
-  // A dimension that only running can tell. At run time it marks an output whose shape the kernel sets.
+  // Output i has input `from`'s type, respectively its element type and shape.
+  void CopyType(int from, int i = 0) { SetOutput(i, InputType(from)); }
+  // A dimension that only running can tell; the same one when the node is inferred again. At run time it marks an
+  // output whose shape the kernel sets.
   Dim NewSymbol(std::string_view hint);
+  std::vector<Dim> NewSymbols(std::string_view hint, int count);
+  // True at run time, when nothing may be unknown but what kernels set.
+  bool concrete() const { return concrete_; }
 
   // Throws kInvalidModel (at load) or kInvalidArgument (at run time); the caller adds the node's name.
   template <typename... Parts>
@@ -53,6 +60,12 @@ class InferContext {
 
   // Resolves a possibly negative axis; fails naming axis and rank.
   int Axis(int64_t axis, int rank) const;
+  std::vector<int> Axes(const std::vector<int64_t>& axes, int rank) const;  // each once; fails on a repeated one
+  // Fails unless input i's rank is unknown or lies in [least, most].
+  void ExpectRank(int i, int least, int most) const;
+  void ExpectRank(int i, int rank) const { ExpectRank(i, rank, rank); }
+  // The one dimension two inputs share: fails where both are numbers and differ, prefers the number.
+  Dim Same(const Dim& a, const Dim& b, std::string_view what) const;
   std::vector<Dim> BroadcastShapes(const std::vector<Dim>& a, const std::vector<Dim>& b) const;
 
   std::vector<Type> output_types;                                // what SetOutput stored
@@ -66,6 +79,13 @@ class InferContext {
   bool concrete_;
   std::span<const TensorView> views_;
   std::vector<Type> concrete_types_;
+  int symbols_made_ = 0;
 };
+
+// "[batch,3,224]" with the graph's names of symbols, for messages.
+std::string ToString(const InferContext& c, const std::vector<Dim>& shape);
+// The product of dimensions [first, last).
+Dim Product(const std::vector<Dim>& shape, size_t first, size_t last);
+inline Dim Product(const std::vector<Dim>& shape) { return Product(shape, 0, shape.size()); }
 
 }  // namespace ziggurat
