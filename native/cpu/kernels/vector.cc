@@ -7,6 +7,8 @@ namespace ziggurat::cpu::ZIGGURAT_ISA {
 extern const VectorKernels kVectorKernels;
 const VectorKernels kVectorKernels = {
     .elementwise = {&FindUnary, &FindClassify, &FindBinary, &FindCompare, &FindSelect},
+    .rows = {&SoftmaxRows, &LogSoftmaxRows, &SoftmaxColumns, &LogSoftmaxColumns, &LayerNormRows, &RmsNormRows,
+             &RowMoments, &ReduceRow, &LogSumExpRow, &ReduceColumns, &LrnChannels},
 };
 
 }  // namespace ziggurat::cpu::ZIGGURAT_ISA

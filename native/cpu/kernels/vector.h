@@ -5,11 +5,13 @@
 #pragma once
 
 #include "cpu/kernels/vector_elementwise.h"
+#include "cpu/kernels/vector_rows.h"
 
 namespace ziggurat::cpu {
 
 struct VectorKernels {
   ElementwiseKernels elementwise;
+  RowKernels rows;
 };
 
 }  // namespace ziggurat::cpu

@@ -21,12 +21,13 @@ struct ElementParams {
 };
 
 // float32 -> float32.
-#define ZIGGURAT_UNARY_OPS(X)                                                                                          \
-  X(Abs)                                                                                                               \
-  X(Neg) X(Sign) X(Floor) X(Ceil) X(Round) X(Sqrt) X(Rsqrt) X(Reciprocal) X(Square) X(Exp) X(Log) X(Erf) X(Tanh)       \
-      X(Sigmoid) X(Gelu) X(GeluTanh) X(Silu) X(Swish) X(HardSigmoid) X(HardSwish) X(Relu) X(LeakyRelu)                 \
-          X(ThresholdedRelu) X(Elu) X(Selu) X(Celu) X(Softplus) X(Softsign) X(Mish) X(Clip) X(Shrink) X(Affine) X(Sin) \
-              X(Cos) X(Tan) X(Asin) X(Acos) X(Atan) X(Sinh) X(Cosh) X(Asinh) X(Acosh) X(Atanh)
+#define ZIGGURAT_UNARY_OPS(X)                                                                                         \
+  X(Abs)                                                                                                              \
+  X(Neg)                                                                                                              \
+  X(Sign) X(Floor) X(Ceil) X(Round) X(Sqrt) X(Rsqrt) X(Reciprocal) X(Square) X(Exp) X(Log) X(Erf) X(Tanh) X(Sigmoid)  \
+      X(Gelu) X(GeluTanh) X(Silu) X(Swish) X(HardSigmoid) X(HardSwish) X(Relu) X(LeakyRelu) X(ThresholdedRelu) X(Elu) \
+          X(Selu) X(Celu) X(Softplus) X(Softsign) X(Mish) X(Clip) X(Shrink) X(Affine) X(Sin) X(Cos) X(Tan) X(Asin)    \
+              X(Acos) X(Atan) X(Sinh) X(Cosh) X(Asinh) X(Acosh) X(Atanh)
 
 // float32 -> bool.
 #define ZIGGURAT_CLASSIFY_OPS(X) X(IsNan) X(IsInf)
@@ -34,10 +35,10 @@ struct ElementParams {
 // T, T -> T. Integers wrap around. Integer Div truncates and Mod takes the divisor's sign (Fmod the dividend's); a zero
 // divisor gives 0, so callers that must refuse it look first. Min and Max hand on NaN. PRelu(x, slope).
 // SiluMul(a, b) = a sigmoid(a) b. Shifts by the width or more give 0.
-#define ZIGGURAT_BINARY_OPS(X)                                                                                  \
-  X(Add)                                                                                                        \
-  X(Sub) X(Mul) X(Div) X(Pow) X(Min) X(Max) X(Mod) X(Fmod) X(PRelu) X(SiluMul) X(And) X(Or) X(Xor) X(ShiftLeft) \
-      X(ShiftRight)
+#define ZIGGURAT_BINARY_OPS(X) \
+  X(Add)                       \
+  X(Sub)                       \
+  X(Mul) X(Div) X(Pow) X(Min) X(Max) X(Mod) X(Fmod) X(PRelu) X(SiluMul) X(And) X(Or) X(Xor) X(ShiftLeft) X(ShiftRight)
 
 // T, T -> bool.
 #define ZIGGURAT_COMPARE_OPS(X) X(Equal) X(Less) X(LessOrEqual)

@@ -13,4 +13,16 @@ BinaryFn FindBinaryInteger(BinaryOp op, DType dtype);
 BinaryFn FindCompare(CompareOp op, DType dtype);
 SelectFn FindSelect(int element_bytes);
 
+void SoftmaxRows(const float* x, float* y, int64_t rows, int64_t n);
+void LogSoftmaxRows(const float* x, float* y, int64_t rows, int64_t n);
+void SoftmaxColumns(const float* x, float* y, int64_t n, int64_t stride, int64_t columns);
+void LogSoftmaxColumns(const float* x, float* y, int64_t n, int64_t stride, int64_t columns);
+void LayerNormRows(const NormArgs& args);
+void RmsNormRows(const NormArgs& args);
+Moments RowMoments(const float* x, int64_t n);
+float ReduceRow(ReduceOp op, const float* x, int64_t n);
+float LogSumExpRow(const float* x, int64_t n);
+void ReduceColumns(ReduceOp op, const float* x, float* y, int64_t n, int64_t stride, int64_t columns);
+void LrnChannels(const LrnArgs& args);
+
 }  // namespace ziggurat::cpu::ZIGGURAT_ISA
