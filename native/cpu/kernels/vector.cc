@@ -7,6 +7,7 @@ namespace ziggurat::cpu::ZIGGURAT_ISA {
 extern const VectorKernels kVectorKernels;
 const VectorKernels kVectorKernels = {
     .elementwise = {&FindUnary, &FindClassify, &FindBinary, &FindCompare, &FindSelect},
+    .cast = {&FindCast},
     .rows = {&SoftmaxRows, &LogSoftmaxRows, &SoftmaxColumns, &LogSoftmaxColumns, &LayerNormRows, &RmsNormRows,
              &RowMoments, &ReduceRow, &LogSumExpRow, &ReduceColumns, &LrnChannels},
 };

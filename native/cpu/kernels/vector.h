@@ -4,6 +4,7 @@
 // for an element depends on that element's own inputs only (a row's result: on that row only), never on the range.
 #pragma once
 
+#include "cpu/kernels/vector_cast.h"
 #include "cpu/kernels/vector_elementwise.h"
 #include "cpu/kernels/vector_rows.h"
 
@@ -11,6 +12,7 @@ namespace ziggurat::cpu {
 
 struct VectorKernels {
   ElementwiseKernels elementwise;
+  CastKernels cast;
   RowKernels rows;
 };
 

@@ -12,6 +12,7 @@ BinaryFn FindBinaryF32(BinaryOp op);
 BinaryFn FindBinaryInteger(BinaryOp op, DType dtype);
 BinaryFn FindCompare(CompareOp op, DType dtype);
 SelectFn FindSelect(int element_bytes);
+CastFn FindCast(DType from, DType to);
 
 void SoftmaxRows(const float* x, float* y, int64_t rows, int64_t n);
 void LogSoftmaxRows(const float* x, float* y, int64_t rows, int64_t n);

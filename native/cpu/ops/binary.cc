@@ -1,0 +1,252 @@
+// Element-wise ops of two or more inputs with broadcasting.
+#include "cpu/ops/binary.h"
+
+#include <string>
+
+#include "cpu/ops/broadcast.h"
+#include "cpu/ops/ranges.h"
+#include "cpu/ops/registry.h"
+
+namespace ziggurat::cpu {
+
+BinaryRun FindBinaryRun(const KernelTable& table, BinaryOp op, DType dtype) {
+  const HalfCasts half(*table.vector, dtype);
+  return {table.vector->elementwise.binary(op, half ? DType::kFloat32 : dtype), half, false, false};
+}
+
+BinaryRun FindCompareRun(const KernelTable& table, CompareOp op, DType dtype, bool swapped) {
+  const HalfCasts half(*table.vector, dtype);
+  return {table.vector->elementwise.compare(op, half ? DType::kFloat32 : dtype), half, true, swapped};
+}
+
+namespace {
+
+Form FormOf(bool a_steps, bool b_steps) {
+  if (a_steps == b_steps) return Form::kBoth;
+  return a_steps ? Form::kScalarB : Form::kScalarA;
+}
+
+void RunWide(const BinaryRun& op, const Run& run, std::byte* y) {
+  if (op.swapped) return op.run(run.data[1], run.data[0], y, run.n, FormOf(run.steps[1], run.steps[0]));
+  op.run(run.data[0], run.data[1], y, run.n, FormOf(run.steps[0], run.steps[1]));
+}
+
+void RunHalf(const BinaryRun& op, const Run& run, std::byte* y) {
+  constexpr int64_t kTile = 512;
+  alignas(64) float tiles[2][kTile];
+  alignas(64) float result[kTile];
+  for (int64_t at = 0; at < run.n; at += kTile) {
+    Run part;
+    part.n = std::min(kTile, run.n - at);
+    part.steps = run.steps;
+    for (int i = 0; i < 2; ++i) {
+      op.half.widen(run.data[i] + (run.steps[i] ? at * 2 : 0), tiles[i], run.steps[i] ? part.n : 1);
+      part.data[i] = reinterpret_cast<const std::byte*>(tiles[i]);
+    }
+    if (op.to_bool) {
+      RunWide(op, part, y + at);
+    } else {
+      RunWide(op, part, reinterpret_cast<std::byte*>(result));
+      op.half.narrow(result, y + at * 2, part.n);
+    }
+  }
+}
+
+template <typename T>
+int64_t FirstZero(const TensorView& x) {
+  const int64_t n = x.Count();
+  const T* data = x.As<const T>();
+  for (int64_t i = 0; i < n; ++i)
+    if (data[i] == 0) return i;
+  return -1;
+}
+
+}  // namespace
+
+void RefuseZeroDivisor(const TensorView& divisor) {
+  if (!IsInteger(divisor.dtype)) return;
+  int64_t at = -1;
+  switch (ByteSize(divisor.dtype)) {
+    case 1:
+      at = FirstZero<uint8_t>(divisor);
+      break;
+    case 2:
+      at = FirstZero<uint16_t>(divisor);
+      break;
+    case 4:
+      at = FirstZero<uint32_t>(divisor);
+      break;
+    case 8:
+      at = FirstZero<uint64_t>(divisor);
+      break;
+    default:
+      break;
+  }
+  if (at >= 0) throw Error(Code::kInvalidArgument, "integer division by zero: element ", at, " of the divisor is 0");
+}
+
+void RunBinary(const Team& team, const BinaryRun& op, const TensorView& a, const TensorView& b, const TensorView& y) {
+  const int64_t count = y.Count();
+  if (count == 0) return;
+  const Shape* const shapes[] = {&a.shape, &b.shape};
+  const Broadcast broadcast(shapes, y.shape);
+  const auto bytes = static_cast<int64_t>(ByteSize(a.dtype));
+  const int64_t out_bytes = op.to_bool ? 1 : bytes;
+  std::byte* out = y.As<std::byte>();
+  ForElements(team, count, kCheapGrain, [&](int64_t begin, int64_t end) {
+    ForOperandRuns(broadcast, {a.As<const std::byte>(), b.As<const std::byte>()}, {bytes, bytes}, begin, end,
+                   [&](const Run& run) { (op.half ? RunHalf : RunWide)(op, run, out + run.at * out_bytes); });
+  });
+}
+
+namespace {
+
+class BinaryKernel final : public Kernel {
+ public:
+  BinaryKernel(std::string name, const BinaryRun& run, bool refuses_zero)
+      : name_(std::move(name)), run_(run), refuses_zero_(refuses_zero) {}
+  std::string_view name() const override { return name_; }
+  // The runtime gives the memory of an input of the output's size only; either would do, the first is commoner.
+  int InPlaceInput(int) const override { return run_.to_bool ? -1 : 0; }
+  void Run(KernelContext& context) const override {
+    if (refuses_zero_) RefuseZeroDivisor(context.inputs[1]);
+    RunBinary(context.team, run_, context.inputs[0], context.inputs[1], context.outputs[0]);
+  }
+
+ private:
+  std::string name_;
+  BinaryRun run_;
+  bool refuses_zero_;
+};
+
+// Sum, Mean, Max, Min of any number of inputs: folded from the left.
+class VariadicKernel final : public Kernel {
+ public:
+  VariadicKernel(std::string name, const BinaryRun& fold, const BinaryRun& divide)
+      : name_(std::move(name)), fold_(fold), divide_(divide) {}
+  std::string_view name() const override { return name_; }
+
+  void Run(KernelContext& context) const override {
+    const TensorView& y = context.outputs[0];
+    const size_t count = context.inputs.size();
+    if (y.Count() == 0) return;
+    RunBinary(context.team, fold_, context.inputs[0], context.inputs[1], y);
+    for (size_t i = 2; i < count; ++i) RunBinary(context.team, fold_, y, context.inputs[i], y);
+    if (!divide_.run) return;
+    float divisor = static_cast<float>(count);
+    RunBinary(context.team, divide_, y, TensorView{&divisor, DType::kFloat32, Shape{}}, y);
+  }
+
+ private:
+  std::string name_;
+  BinaryRun fold_, divide_;
+};
+
+std::string KernelName(const Node& node, const KernelTable& table) {
+  return Cat("binary.", node.op->name, ".", Name(node.Input(0)->type.dtype), ".", table.isa);
+}
+
+// Both inputs have one type and the op is known for it.
+bool SameTypes(const Node& node) {
+  for (const Value* input : node.inputs)
+    if (!input || input->type.dtype != node.inputs[0]->type.dtype) return false;
+  return true;
+}
+
+std::unique_ptr<Kernel> Make(const Node& node, const KernelTable& table, const BinaryRun& run, bool refuses_zero) {
+  if (!run.run || !SameTypes(node)) return nullptr;
+  return std::make_unique<BinaryKernel>(KernelName(node, table), run, refuses_zero);
+}
+
+std::unique_ptr<Kernel> MakeArithmetic(KernelSite& site, const KernelTable& table) {
+  struct NamedOp {
+    std::string_view name;
+    BinaryOp op;
+  };
+  static constexpr NamedOp kOps[] = {
+      {"Add", BinaryOp::kAdd},      {"Sub", BinaryOp::kSub},        {"Mul", BinaryOp::kMul},
+      {"Div", BinaryOp::kDiv},      {"Pow", BinaryOp::kPow},        {"PRelu", BinaryOp::kPRelu},
+      {"And", BinaryOp::kAnd},      {"Or", BinaryOp::kOr},          {"Xor", BinaryOp::kXor},
+      {"BitwiseOr", BinaryOp::kOr}, {"BitwiseAnd", BinaryOp::kAnd}, {"BitwiseXor", BinaryOp::kXor},
+  };
+  const Node& node = site.node();
+  const DType dtype = node.Input(0)->type.dtype;
+  for (const NamedOp& named : kOps)
+    if (named.name == node.op->name)
+      return Make(node, table, FindBinaryRun(table, named.op, dtype), named.op == BinaryOp::kDiv && IsInteger(dtype));
+  return nullptr;
+}
+
+std::unique_ptr<Kernel> MakeMod(KernelSite& site, const KernelTable& table) {
+  const Node& node = site.node();
+  const DType dtype = node.Input(0)->type.dtype;
+  const BinaryOp op = node.Int("fmod") ? BinaryOp::kFmod : BinaryOp::kMod;
+  return Make(node, table, FindBinaryRun(table, op, dtype), IsInteger(dtype));
+}
+
+std::unique_ptr<Kernel> MakeShift(KernelSite& site, const KernelTable& table) {
+  const Node& node = site.node();
+  const DType dtype = node.Input(0)->type.dtype;
+  if (!IsUnsignedInteger(dtype)) return nullptr;
+  const BinaryOp op = node.String("direction") == "LEFT" ? BinaryOp::kShiftLeft : BinaryOp::kShiftRight;
+  return Make(node, table, FindBinaryRun(table, op, dtype), false);
+}
+
+std::unique_ptr<Kernel> MakeComparison(KernelSite& site, const KernelTable& table) {
+  const Node& node = site.node();
+  const DType dtype = node.Input(0)->type.dtype;
+  const std::string_view name = node.op->name;
+  const auto find = [&](CompareOp op, bool swapped) { return FindCompareRun(table, op, dtype, swapped); };
+  if (name == "Equal") return Make(node, table, find(CompareOp::kEqual, false), false);
+  if (name == "Less") return Make(node, table, find(CompareOp::kLess, false), false);
+  if (name == "Greater") return Make(node, table, find(CompareOp::kLess, true), false);
+  if (name == "LessOrEqual") return Make(node, table, find(CompareOp::kLessOrEqual, false), false);
+  if (name == "GreaterOrEqual") return Make(node, table, find(CompareOp::kLessOrEqual, true), false);
+  return nullptr;
+}
+
+std::unique_ptr<Kernel> MakeVariadic(KernelSite& site, const KernelTable& table) {
+  const Node& node = site.node();
+  const DType dtype = node.Input(0)->type.dtype;
+  const std::string_view name = node.op->name;
+  // Sums of half-precision inputs are rounded once, which folding in the output would not do.
+  const bool sums = name == "Sum" || name == "Mean";
+  if (node.inputs.size() < 2 || !SameTypes(node) || (sums && dtype != DType::kFloat32)) return nullptr;
+  const BinaryOp op = name == "Max" ? BinaryOp::kMax : name == "Min" ? BinaryOp::kMin : BinaryOp::kAdd;
+  const BinaryRun fold = FindBinaryRun(table, op, dtype);
+  if (!fold.run) return nullptr;
+  const BinaryRun divide = name == "Mean" ? FindBinaryRun(table, BinaryOp::kDiv, dtype) : BinaryRun{};
+  return std::make_unique<VariadicKernel>(KernelName(node, table), fold, divide);
+}
+
+constexpr KernelEntry kEntries[] = {
+    {"Add", MakeArithmetic},
+    {"Sub", MakeArithmetic},
+    {"Mul", MakeArithmetic},
+    {"Div", MakeArithmetic},
+    {"Pow", MakeArithmetic},
+    {"PRelu", MakeArithmetic},
+    {"And", MakeArithmetic},
+    {"Or", MakeArithmetic},
+    {"Xor", MakeArithmetic},
+    {"BitwiseAnd", MakeArithmetic},
+    {"BitwiseOr", MakeArithmetic},
+    {"BitwiseXor", MakeArithmetic},
+    {"Mod", MakeMod},
+    {"BitShift", MakeShift},
+    {"Equal", MakeComparison},
+    {"Less", MakeComparison},
+    {"Greater", MakeComparison},
+    {"LessOrEqual", MakeComparison},
+    {"Sum", MakeVariadic},
+    {"GreaterOrEqual", MakeComparison},
+    {"Mean", MakeVariadic},
+    {"Max", MakeVariadic},
+    {"Min", MakeVariadic},
+};
+
+}  // namespace
+
+std::span<const KernelEntry> BinaryKernels() { return kEntries; }
+
+}  // namespace ziggurat::cpu
