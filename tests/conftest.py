@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests import figures
 from tests.skips import SkipLedger
 
 ROOT = Path(__file__).parent.parent
@@ -35,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.seed = commit()
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(SkipLedger(config, ROOT / "tests" / "expected_skips.txt"), "skip-ledger")
+        config.pluginmanager.register(figures.Figures(), "figures")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -55,3 +58,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def seed(request: pytest.FixtureRequest) -> int:
     """Changes with the commit, and only with it: samples drawn from it differ from commit to commit, never within."""
     return int(hashlib.sha256(str(request.config.option.seed).encode()).hexdigest()[:8], 16)
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Call it with a line or more of text, to be printed at the end of the run."""
+    return lambda text: request.node.user_properties.append((figures.KEY, text))
