@@ -1,0 +1,1 @@
+"""The service's HTTP face, and the only importer of fastapi."""

@@ -1,0 +1,76 @@
+"""Puts the routes together. Everything they need is handed in; there is no application at module level."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Route
+
+from ziggurat.errors import ZigguratError
+from ziggurat.http import page, problems
+from ziggurat.http.front import Front
+from ziggurat.http.infer import Infer
+from ziggurat.http.v2_routes import health_router, model_router
+from ziggurat.telemetry.metrics import CONTENT_TYPE
+from ziggurat.version import __version__
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+    from ziggurat.serving.serving import Serving
+    from ziggurat.settings import Settings
+    from ziggurat.telemetry.metrics import Metrics
+
+
+def create_api(settings: Settings, serving: Serving, metrics: Metrics, logger: FilteringBoundLogger) -> FastAPI:
+    infer = Infer(serving, metrics, settings.limits, logger)
+    hot: Sequence[BaseRoute] = [
+        Route("/v2/models/{name:path}/versions/{version}/infer", infer, methods=["POST"]),
+        Route("/v2/models/{name:path}/infer", infer, methods=["POST"]),
+    ]
+    # The documentation pages would load scripts from elsewhere; /openapi.json stays.
+    api = FastAPI(title="Ziggurat", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
+    api.router.routes[:0] = hot
+    api.include_router(health_router(serving))
+    api.include_router(model_router(serving, settings.server.name))
+    _add_metrics(api, metrics)
+    api.include_router(page.router(serving, settings.server.name))
+    _add_problems(api)
+    api.add_middleware(Front, logger=logger, log_all=settings.logging.requests)
+    return api
+
+
+def _add_metrics(api: FastAPI, metrics: Metrics) -> None:
+    @api.get("/metrics", tags=["metrics"])
+    async def read_metrics() -> Response:
+        return Response(await asyncio.to_thread(metrics.expose), media_type=CONTENT_TYPE)
+
+
+def _add_problems(api: FastAPI) -> None:
+    """Every error in V2's shape, whoever raised it."""
+
+    async def ours(request: Request, error: Exception) -> Response:
+        request.scope["ziggurat.error"] = str(error)
+        status, headers, body = problems.problem(error)
+        return _response(status, body, {key.decode(): value.decode() for key, value in headers})
+
+    async def of_http(_: Request, error: Exception) -> Response:
+        if not isinstance(error, HTTPException):
+            raise error
+        return _response(error.status_code, problems.body(error.detail), dict(error.headers or {}))
+
+    async def of_validation(_: Request, error: Exception) -> Response:
+        return _response(400, problems.body(str(error)), {})
+
+    api.add_exception_handler(ZigguratError, ours)
+    api.add_exception_handler(HTTPException, of_http)
+    api.add_exception_handler(RequestValidationError, of_validation)
+
+
+def _response(status: int, body: bytes, headers: dict[str, str]) -> Response:
+    return Response(body, status, headers, "application/json")

@@ -1,0 +1,117 @@
+"""Reading a request's body within its limits, and noticing that a client has left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from ziggurat.errors import Cancelled, DeadlineExceeded, InvalidArgument, TooLarge
+from ziggurat.http.problems import UnsupportedMediaType
+
+if TYPE_CHECKING:
+    from starlette.types import Receive
+
+# Media types that cannot be meant as JSON or tensors. Others pass: curl's -d, for one, says it sends a form.
+_WRONG_TYPES = (b"multipart/", b"image/", b"audio/", b"video/", b"text/html", b"text/xml", b"application/xml")
+
+
+class Framing:
+    """What the headers say about a body."""
+
+    __slots__ = ("expects_continue", "header_length", "length")
+
+    def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        self.length: int | None = None
+        self.header_length: int | None = None
+        self.expects_continue = False
+        for name, value in headers:
+            if name == b"content-length":
+                self.length = int(value)  # the HTTP parser lets nothing but digits through
+            elif name == b"inference-header-content-length":
+                self.header_length = _header_length(value)
+            elif name == b"content-type":
+                _check_type(value)
+            elif name == b"content-encoding" and value.strip().lower() != b"identity":
+                raise UnsupportedMediaType(f"content encoding '{value.decode('latin-1')}' is not supported")
+            elif name == b"expect":
+                self.expects_continue = True
+
+    def check(self, limit: int) -> None:
+        if self.length is not None and self.length > limit:
+            raise TooLarge(f"the body has {self.length} bytes, the limit is {limit}")
+
+
+def _header_length(value: bytes) -> int:
+    if not value.isdigit() or len(value) > 18:
+        text = value.decode("latin-1")
+        raise InvalidArgument(f"Inference-Header-Content-Length must be a number of bytes, got '{text}'")
+    return int(value)
+
+
+def _check_type(value: bytes) -> None:
+    if value.lower().lstrip().startswith(_WRONG_TYPES):
+        kind = value.decode("latin-1")
+        raise UnsupportedMediaType(f"content type '{kind}' is neither JSON nor application/octet-stream")
+
+
+async def read_body(receive: Receive, limit: int, seconds: float | None) -> bytes:
+    """The whole body; raises TooLarge, DeadlineExceeded when it takes too long, Cancelled when the client leaves."""
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        return _limited(message.get("body", b""), limit)
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(seconds):
+            while message["type"] == "http.request":
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                if size > limit:
+                    raise TooLarge(f"the body has more than {limit} bytes, which is the limit")
+                if not message.get("more_body", False):
+                    return b"".join(parts)
+                message = await receive()
+    except TimeoutError:
+        raise DeadlineExceeded(f"the body did not arrive within {seconds} s") from None
+    raise Cancelled("the client left while it sent the body")
+
+
+def _limited(body: bytes, limit: int) -> bytes:
+    if len(body) > limit:
+        raise TooLarge(f"the body has {len(body)} bytes, the limit is {limit}")
+    return body
+
+
+class Presence:
+    """Cancels the task it was made in when the client leaves; `left` says that it did.
+
+    Watching costs a task, so it begins only for requests that take longer than `delay` seconds.
+    """
+
+    def __init__(self, receive: Receive, delay: float = 0.005) -> None:
+        self.left = False
+        self._receive = receive
+        self._delay = delay
+        self._owner = asyncio.current_task()
+        self._watch: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> Presence:
+        self._timer = asyncio.get_running_loop().call_later(self._delay, self._begin)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._timer.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
+
+    def _begin(self) -> None:
+        self._watch = asyncio.ensure_future(self._wait())
+
+    async def _wait(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.left = True
+        if self._owner is not None:
+            self._owner.cancel()

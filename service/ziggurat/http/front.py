@@ -1,0 +1,77 @@
+"""What happens to every request first and last: its id, its log line, and the catching of what nobody caught."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+
+from ziggurat.http.problems import problem
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from structlog.typing import FilteringBoundLogger
+
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+
+
+class Front:
+    """ASGI middleware. `scope["ziggurat.request_id"]` carries the id to whoever logs."""
+
+    def __init__(self, app: ASGIApp, logger: FilteringBoundLogger, log_all: bool) -> None:
+        self._app = app
+        self._logger = logger
+        self._log_all = log_all
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope["ziggurat.request_id"] = request_id
+        begin, status = time.monotonic(), 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception as error:
+            self._logger.exception("request failed", request_id=request_id.decode(), path=scope["path"])
+            if status:
+                raise  # part of an answer is out: only a broken connection can say that it is not whole
+            await send_json(send_with_id, *problem(error))
+        if self._log_all or status >= 400 or status == 0:
+            self._log(scope, request_id, status or 499, time.monotonic() - begin)
+
+    def _log(self, scope: Scope, request_id: bytes, status: int, seconds: float) -> None:
+        fields: dict[str, Any] = {
+            "method": scope["method"],
+            "path": scope["path"],
+            "status": status,
+            "ms": round(seconds * 1e3, 3),
+            "request_id": request_id.decode(),
+        }
+        if "ziggurat.error" in scope:
+            fields["error"] = scope["ziggurat.error"]
+        log = self._logger.error if status >= 500 else self._logger.info
+        log("request", **fields)
+
+
+async def send_json(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    length = (b"content-length", str(len(body)).encode())
+    kind = (b"content-type", b"application/json")
+    await send({"type": "http.response.start", "status": status, "headers": [kind, length, *headers]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _request_id(scope: Scope) -> bytes:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return bytes(value)
+    return secrets.token_hex(8).encode()

@@ -1,0 +1,143 @@
+"""The head of a V2 inference request: JSON, JSON followed by raw tensors, or one raw tensor alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from ziggurat.errors import InvalidArgument, Unsupported
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output that the client asked for; `binary` None leaves the choice to the request's default."""
+
+    name: str
+    binary: bool | None = None
+    classes: int = 0
+
+
+@dataclass(slots=True)
+class Request:
+    """The head of a request; `inputs` are still undecoded descriptions, `raw` the bytes behind the JSON."""
+
+    raw: memoryview
+    id: str | None = None
+    timeout: float | None = None
+    binary: bool = False
+    inputs: list[dict[str, Any]] = field(default_factory=list)
+    outputs: list[Output] = field(default_factory=list)
+    alone: bool = False  # no JSON: the body is the only input
+
+
+def parse(body: bytes, header_length: int | None) -> Request:
+    """Reads the JSON part; `header_length` is its length where the Inference-Header-Content-Length header tells it."""
+    view = memoryview(body)
+    if header_length is None:
+        head, raw = body, view[len(body) :]
+    elif header_length == 0:
+        return Request(view, binary=True, alone=True)
+    elif header_length > len(body):
+        raise InvalidArgument(f"the JSON part is said to have {header_length} bytes, the body has {len(body)}")
+    else:
+        head, raw = body[:header_length], view[header_length:]
+    document = _load(head, header_length is not None)
+    request = Request(raw, id=_id(document))
+    options = parameters(document, "the request")
+    request.timeout = _timeout(options)
+    request.binary = _flag(options, "binary_data_output") or False
+    request.inputs = _list(document, "inputs", required=True)
+    request.outputs = _outputs(_list(document, "outputs"))
+    return request
+
+
+def _load(head: bytes, framed: bool) -> dict[str, Any]:
+    try:
+        document = orjson.loads(head)
+    except orjson.JSONDecodeError as error:
+        document = _load_lenient(head, error, framed)
+    if not isinstance(document, dict):
+        raise InvalidArgument(f"the request must be a JSON object, got {type(document).__name__}")
+    return document
+
+
+def _load_lenient(head: bytes, error: Exception, framed: bool) -> object:
+    """Triton's clients write NaN and Infinity as bare words, which strict JSON does not know."""
+    if b"NaN" in head or b"Infinity" in head:
+        try:
+            return json.loads(head)
+        except (ValueError, RecursionError):
+            pass
+    hint = "" if framed else "; a body with binary data needs the header Inference-Header-Content-Length"
+    raise InvalidArgument(f"the request is not JSON: {error}{hint}")
+
+
+def _id(document: dict[str, Any]) -> str | None:
+    value = document.get("id")
+    if value is not None and not isinstance(value, str):
+        raise InvalidArgument(f"'id' must be a string, got {type(value).__name__}")
+    return value
+
+
+def _list(document: dict[str, Any], key: str, required: bool = False) -> list[dict[str, Any]]:
+    value = document.get(key)
+    if value is None and not required:
+        return []
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise InvalidArgument(f"'{key}' must be an array of objects")
+    return value
+
+
+def parameters(item: dict[str, Any], owner: str) -> dict[str, Any]:
+    value = item.get("parameters")
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InvalidArgument(f"'parameters' of {owner} must be an object, got {type(value).__name__}")
+    return value
+
+
+def _timeout(options: dict[str, Any]) -> float | None:
+    """Microseconds on the wire, seconds here; 0 is Triton's way to say nothing."""
+    value = options.get("timeout")
+    if isinstance(value, str) and value.isdecimal() and len(value) < 20:
+        value = int(value)
+    if value is None or (type(value) is int and value == 0):
+        return None
+    if type(value) is not int or value < 0:
+        raise InvalidArgument(f"'timeout' must be a number of microseconds, got {value!r}")
+    return value / 1e6
+
+
+def _flag(options: dict[str, Any], key: str) -> bool | None:
+    value = options.get(key)
+    if value is not None and type(value) is not bool:
+        raise InvalidArgument(f"'{key}' must be true or false, got {value!r}")
+    return value
+
+
+def _outputs(items: list[dict[str, Any]]) -> list[Output]:
+    outputs: dict[str, Output] = {}
+    for item in items:
+        name = item.get("name")
+        if not isinstance(name, str):
+            raise InvalidArgument("an output needs a 'name'")
+        if name in outputs:
+            raise InvalidArgument("is asked for twice", tensor=name)
+        options = tensor_parameters(item, f"output '{name}'")
+        classes = options.get("classification", 0)
+        if type(classes) is not int or classes < 0:
+            raise InvalidArgument(f"'classification' must be a number of classes, got {classes!r}", tensor=name)
+        outputs[name] = Output(name, _flag(options, "binary_data"), classes)
+    return list(outputs.values())
+
+
+def tensor_parameters(item: dict[str, Any], owner: str) -> dict[str, Any]:
+    """The parameters of an input or output, none of which may point into shared memory."""
+    value = parameters(item, owner)
+    if "shared_memory_region" in value:
+        raise Unsupported(f"{owner}: shared memory is not supported, send the data in the request")
+    return value

@@ -1,0 +1,65 @@
+"""A V2 inference answer: from arrays to the parts of a body, binary tensors without a copy where that is possible."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+
+from ziggurat.errors import InvalidArgument
+from ziggurat.http import tensors
+from ziggurat.http.datatypes import BY_ENGINE, BY_NAME
+from ziggurat.http.v2_request import Output, Request
+
+Part = bytes | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """`header_length` is the length of the JSON where binary tensors follow it."""
+
+    parts: list[Part]
+    header_length: int | None
+
+    @property
+    def size(self) -> int:
+        return sum(len(part) for part in self.parts)
+
+
+def encode(request: Request, name: str, version: str, arrays: dict[str, tensors.Array]) -> Body:
+    described: list[dict[str, Any]] = []
+    binary: list[Part] = []
+    for output in request.outputs or [Output(key) for key in arrays]:
+        array = arrays[output.name]
+        datatype = BY_ENGINE["string" if array.dtype == object else array.dtype.name]
+        if output.classes:
+            array, datatype = _classify(array, output), BY_NAME["BYTES"]
+        item: dict[str, Any] = {"name": output.name, "datatype": datatype.name, "shape": array.shape}
+        if request.binary if output.binary is None else output.binary:
+            raw = tensors.to_bytes(array, datatype)
+            item["parameters"] = {"binary_data_size": len(raw)}
+            binary.append(raw)
+        else:
+            item["data"] = tensors.to_json(array, datatype, output.name)
+        described.append(item)
+    answer: dict[str, Any] = {"model_name": name, "model_version": version, "outputs": described}
+    if request.id is not None:
+        answer["id"] = request.id
+    head = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+    framed = any("parameters" in item for item in described)
+    return Body([head, *binary], len(head) if framed else None)
+
+
+def _classify(array: tensors.Array, output: Output) -> tensors.Array:
+    """The classification extension: the largest values along the last axis, each as "value:index"."""
+    if array.ndim == 0 or array.dtype.kind not in "fiu":
+        raise InvalidArgument("classification needs numbers along an axis", tensor=output.name)
+    count = min(output.classes, array.shape[-1])
+    best = np.argsort(-array.astype(np.float64), axis=-1, kind="stable")[..., :count]
+    values = np.take_along_axis(array, best, axis=-1)
+    labels = [f"{value}:{index}".encode() for value, index in zip(values.ravel(), best.ravel(), strict=True)]
+    result = np.empty(best.size, object)
+    result[:] = labels
+    return result.reshape(best.shape)

@@ -1,0 +1,91 @@
+"""The V2 routes beside inference: health, server and model metadata, model readiness."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from fastapi import APIRouter, HTTPException, Response
+
+from ziggurat.errors import Unavailable
+from ziggurat.http.datatypes import BY_ENGINE
+from ziggurat.serving.registry import State
+from ziggurat.version import __version__
+
+if TYPE_CHECKING:
+    from ziggurat.serving.serving import Serving
+    from ziggurat.types import TensorSpec
+
+EXTENSIONS = ["binary_tensor_data", "classification", "parameters"]
+
+
+def json_response(document: Any, status: int = 200) -> Response:
+    headers = {"retry-after": "1"} if status == 503 else None
+    return Response(orjson.dumps(document), status, headers, "application/json")
+
+
+def health_router(serving: Serving) -> APIRouter:
+    """Public, and says nothing but the state."""
+    router = APIRouter(tags=["health"])
+
+    @router.get("/health")
+    @router.get("/v2/health/live")
+    async def live() -> Response:
+        is_live = serving.live()
+        return json_response({"live": is_live}, 200 if is_live else 503)
+
+    @router.get("/v2/health/ready")
+    async def ready() -> Response:
+        is_ready = serving.ready()
+        return json_response({"ready": is_ready}, 200 if is_ready else 503)
+
+    return router
+
+
+def model_router(serving: Serving, server_name: str) -> APIRouter:
+    router = APIRouter(tags=["v2"])
+
+    @router.get("/v2")
+    @router.get("/v2/", include_in_schema=False)
+    async def server_metadata() -> Response:
+        return json_response({"name": server_name, "version": __version__, "extensions": EXTENSIONS})
+
+    @router.get("/v2/models")
+    async def list_models() -> Response:
+        return json_response({"models": serving.registry.names()})
+
+    # A name may contain "/", so the longer path has to be tried first: of stacked decorators that is the lower one.
+    @router.get("/v2/models/{name:path}/ready")
+    @router.get("/v2/models/{name:path}/versions/{version}/ready")
+    async def model_ready(name: str, version: str | None = None) -> Response:
+        serving.registry.find(name, version).ready_model()
+        if serving.draining:
+            raise Unavailable("the server is stopping")
+        return json_response({"name": name, "ready": True})
+
+    @router.get("/v2/models/{name:path}")
+    @router.get("/v2/models/{name:path}/versions/{version}")
+    async def model_metadata(name: str, version: str | None = None) -> Response:
+        if name.endswith("/infer"):  # no model can be called so: it is the POST route, asked for by GET
+            raise HTTPException(405, "Method Not Allowed", {"allow": "POST"})
+        return json_response(metadata(serving, name, version))
+
+    return router
+
+
+def metadata(serving: Serving, name: str, version: str | None) -> dict[str, Any]:
+    model = serving.registry.find(name, version).ready_model()
+    versions = serving.registry.versions(name)
+    return {
+        "name": name,
+        "versions": [key for key, entry in versions.items() if entry.status.state is State.READY],
+        "platform": "onnx_onnxv1",
+        "inputs": [describe(spec) for spec in model.inputs],
+        "outputs": [describe(spec) for spec in model.outputs],
+    }
+
+
+def describe(spec: TensorSpec) -> dict[str, Any]:
+    """A tensor as V2 tells it: -1 for a dimension that varies, and where not even the rank is known."""
+    shape = [-1] if spec.shape is None else [-1 if extent is None else extent for extent in spec.shape]
+    return {"name": spec.name, "datatype": BY_ENGINE[spec.dtype].name, "shape": shape}

@@ -1,0 +1,65 @@
+"""Who may compute now: a fixed number of permits and a bounded queue in order of arrival. Lives on one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import deque
+
+from ziggurat.errors import DeadlineExceeded, Overloaded
+
+
+class Admission:
+    def __init__(self, permits: int, queue: int) -> None:
+        self.permits = permits
+        self.queue = queue
+        self.running = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._mean_seconds = 0.0  # of a turn, recent ones weighing more; only to say when to come back
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def check(self) -> None:
+        """Raises Overloaded where acquire would: lets a caller refuse before it has read a body."""
+        if self.running >= self.permits and len(self._waiting) >= self.queue:
+            turns = len(self._waiting) / self.permits + 1
+            raise Overloaded(
+                f"{self.running} requests are running and {len(self._waiting)} waiting, which is the limit",
+                retry_after=math.ceil(min(max(turns * self._mean_seconds, 1.0), 60.0)),
+            )
+
+    async def acquire(self, deadline: float | None) -> None:
+        """Takes a permit, waiting in line until `deadline` (monotonic seconds). Pair with release()."""
+        if self.running < self.permits:
+            self.running += 1
+            return
+        self.check()
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                self._pass_on()  # the permit arrived together with the cancellation
+            elif turn in self._waiting:  # _pass_on may have skipped and dropped it already
+                self._waiting.remove(turn)
+            if isinstance(error, TimeoutError):
+                raise DeadlineExceeded(f"the deadline passed in the queue, behind {self.running} running") from None
+            raise
+
+    def release(self, seconds: float) -> None:
+        """Gives the permit back after a turn of so many seconds."""
+        self._mean_seconds += 0.1 * (seconds - self._mean_seconds)
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)  # running stays as it is: the permit changes hands
+                return
+        self.running -= 1

@@ -1,0 +1,173 @@
+"""Every known model version with its state. Loads have threads of their own, so that health is answered meanwhile."""
+
+from __future__ import annotations
+
+import enum
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from ziggurat.errors import NotFound, Unavailable, ZigguratError
+from ziggurat.serving.repository import Found, version_key
+
+if TYPE_CHECKING:
+    import numpy
+    from structlog.typing import FilteringBoundLogger
+
+    from ziggurat.types import TensorSpec
+
+
+class Cancel(Protocol):
+    def cancel(self) -> None: ...
+
+
+class Plan(Protocol):
+    @property
+    def fallback_steps(self) -> int: ...
+
+
+class ServedModel(Protocol):
+    """What serving needs of an engine's model."""
+
+    @property
+    def inputs(self) -> list[TensorSpec]: ...
+    @property
+    def outputs(self) -> list[TensorSpec]: ...
+    def run(
+        self,
+        feeds: Mapping[str, numpy.ndarray],
+        outputs: list[str] | None = None,
+        *,
+        deadline: float | None = None,
+        cancel: Cancel | None = None,
+    ) -> dict[str, numpy.ndarray]: ...
+    def plan(self) -> Plan: ...
+    def close(self) -> None: ...
+
+
+class State(enum.Enum):
+    LOADING = "LOADING"
+    READY = "READY"
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One moment of an entry; replaced as a whole, so that a reader on another thread never sees half of a change."""
+
+    state: State
+    reason: str = ""
+    model: ServedModel | None = None
+    load_seconds: float = 0.0
+
+
+class Entry:
+    """One version of one model."""
+
+    def __init__(self, found: Found) -> None:
+        self.name = found.name
+        self.version = found.version
+        self.path = found.path
+        self.status = Status(State.UNAVAILABLE, found.problem) if found.problem else Status(State.LOADING)
+
+    def ready_model(self) -> ServedModel:
+        """Raises Unavailable with the reason where the model is not ready."""
+        status = self.status
+        if status.model is None:
+            text = "is still loading" if status.state is State.LOADING else f"is not available: {status.reason}"
+            raise Unavailable(f"model '{self.name}' version {self.version} {text}")
+        return status.model
+
+
+class Registry:
+    """Finds entries by name and version, and loads them: each on its own, so that a bad model harms no other."""
+
+    def __init__(self, load: Callable[[Path], ServedModel], logger: FilteringBoundLogger) -> None:
+        self._load = load
+        self._logger = logger
+        self._models: dict[str, dict[str, Entry]] = {}
+        self._waiting: queue.SimpleQueue[Entry] = queue.SimpleQueue()
+        self._closed = False
+        self._lock = threading.Lock()  # orders the publishing of a loaded model against close()
+
+    def start(self, found: Iterable[Found], threads: int) -> None:
+        """Registers the models as LOADING and returns at once."""
+        for one in found:
+            entry = Entry(one)
+            self._models.setdefault(one.name, {})[one.version] = entry
+            if entry.status.state is State.LOADING:
+                self._waiting.put(entry)
+        for index in range(min(threads, self._waiting.qsize())):
+            # Daemons: a load that takes minutes must not hold up the end of the process.
+            threading.Thread(target=self._load_waiting, name=f"load-{index}", daemon=True).start()
+
+    def entries(self) -> list[Entry]:
+        return [entry for versions in self._models.values() for entry in versions.values()]
+
+    def names(self) -> list[str]:
+        return list(self._models)
+
+    def versions(self, name: str) -> dict[str, Entry]:
+        """The versions of a model in their order; raises NotFound for a name that is not known."""
+        if name not in self._models:
+            raise NotFound(f"unknown model '{name}'")
+        return dict(sorted(self._models[name].items(), key=lambda item: version_key(item[0])))
+
+    def find(self, name: str, version: str | None = None) -> Entry:
+        """The named version; else the highest that is ready, else the highest. Raises NotFound for unknown ones."""
+        known = self._models.get(name)
+        if known is not None and version is None and len(known) == 1:
+            return next(iter(known.values()))
+        versions = self.versions(name)
+        if version is not None:
+            if version not in versions:
+                raise NotFound(f"model '{name}' has no version '{version}', only {', '.join(versions)}")
+            return versions[version]
+        ready = [entry for entry in versions.values() if entry.status.state is State.READY]
+        return (ready or list(versions.values()))[-1]
+
+    def close(self) -> None:
+        """Closes every model; a load that is still under way is closed when it ends."""
+        with self._lock:
+            self._closed = True
+            models = [entry.status.model for entry in self.entries()]
+            for entry in self.entries():
+                entry.status = Status(State.UNAVAILABLE, "the server is stopping")
+        for model in models:
+            if model is not None:
+                model.close()
+
+    def _load_waiting(self) -> None:
+        while not self._closed:
+            try:
+                entry = self._waiting.get_nowait()
+            except queue.Empty:
+                return
+            self._publish(entry, self._try_load(entry))
+
+    def _try_load(self, entry: Entry) -> Status:
+        begin = time.monotonic()
+        log = self._logger.bind(model=entry.name, version=entry.version)
+        try:
+            model = self._load(entry.path)
+        except ZigguratError as error:
+            log.error("model failed to load", reason=str(error), code=error.code)
+            return Status(State.UNAVAILABLE, str(error), None, time.monotonic() - begin)
+        except Exception as error:  # a bug in loading one model must not take the others' thread down
+            log.exception("model failed to load")
+            return Status(State.UNAVAILABLE, f"internal error: {error!r}", None, time.monotonic() - begin)
+        seconds = time.monotonic() - begin
+        log.info("model ready", seconds=round(seconds, 3))
+        return Status(State.READY, "", model, seconds)
+
+    def _publish(self, entry: Entry, status: Status) -> None:
+        with self._lock:
+            if not self._closed:
+                entry.status = status
+                return
+        if status.model is not None:
+            status.model.close()

@@ -1,0 +1,140 @@
+"""The one object that protocols talk to: finds a model, waits for a turn, computes on a thread, stops in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
+
+from ziggurat.errors import DeadlineExceeded
+from ziggurat.serving.admission import Admission
+from ziggurat.serving.registry import Cancel, Entry, Registry, ServedModel, State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy
+
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class Turn:
+    """One request's time on a thread. A job reads its input, calls `run` and writes its answer, all in one go."""
+
+    model: ServedModel
+    cancel: Cancel
+    deadline: float | None
+    compute_seconds: float = 0.0
+
+    def run(self, feeds: Mapping[str, numpy.ndarray], outputs: list[str] | None) -> dict[str, numpy.ndarray]:
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            raise DeadlineExceeded("the deadline passed before the model ran")
+        begin = time.monotonic()
+        try:
+            return self.model.run(feeds, outputs, deadline=self.deadline, cancel=self.cancel)
+        finally:
+            self.compute_seconds += time.monotonic() - begin
+
+
+@dataclass(slots=True)
+class Done(Generic[Result]):
+    """A job's result, or why there is none, with the time it spent waiting and computing."""
+
+    queue_seconds: float = 0.0
+    compute_seconds: float = 0.0
+    result: Result | None = None
+    error: Exception | None = field(default=None)
+
+    def get(self) -> Result:
+        if self.error is not None:
+            raise self.error
+        return cast("Result", self.result)
+
+
+class Serving:
+    """Not thread-safe but for what jobs do: all methods belong to one event loop."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        admission: Admission,
+        new_cancel: Callable[[], Cancel],
+        required: tuple[str, ...] = (),
+        hang_seconds: float = 600.0,
+    ) -> None:
+        self.registry = registry
+        self.admission = admission
+        self.draining = False
+        self._new_cancel = new_cancel
+        self._required = required
+        self._hang_seconds = hang_seconds
+        self._last_progress = time.monotonic()
+        self._running: set[Cancel] = set()
+        self._threads = ThreadPoolExecutor(admission.permits, thread_name_prefix="infer")
+
+    def live(self) -> bool:
+        """False only when work is pending and nothing has begun or finished for too long."""
+        return self.admission.running == 0 or time.monotonic() - self._last_progress < self._hang_seconds
+
+    def ready(self) -> bool:
+        """What was there at the start has been tried, the required models are ready, and so is at least one."""
+        entries = self.registry.entries()
+        ready = {entry.name for entry in entries if entry.status.state is State.READY}
+        loading = any(entry.status.state is State.LOADING for entry in entries)
+        usable = bool(ready) or not entries
+        return not self.draining and not loading and usable and ready.issuperset(self._required)
+
+    async def run(self, entry: Entry, job: Callable[[Turn], Result], deadline: float | None) -> Done[Result]:
+        """Runs `job` on a thread when its turn comes. Errors of the job stand in the answer; cancelling this coroutine
+        leaves the queue, or stops the run at its next step."""
+        arrived = time.monotonic()
+        done: Done[Result] = Done()
+        try:
+            model = entry.ready_model()
+            await self.admission.acquire(deadline)
+        except Exception as error:
+            return Done(time.monotonic() - arrived, error=error)
+        begun = self._last_progress = time.monotonic()
+        done.queue_seconds = begun - arrived
+        turn = Turn(model, self._new_cancel(), deadline)
+        self._running.add(turn.cancel)
+        work = asyncio.get_running_loop().run_in_executor(self._threads, functools.partial(_try, job, turn, done))
+        work.add_done_callback(lambda _: self._finished(turn, begun))
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            turn.cancel.cancel()
+            raise
+        return done
+
+    def _finished(self, turn: Turn, begun: float) -> None:
+        # The permit follows the thread, not the client: a client that left frees it when its run has really ended.
+        self._running.discard(turn.cancel)
+        self._last_progress = time.monotonic()
+        self.admission.release(self._last_progress - begun)
+
+    def cancel_all(self) -> None:
+        """Stops every run at its next step."""
+        for cancel in tuple(self._running):
+            cancel.cancel()
+
+    async def close(self) -> None:
+        """After the last request: ends the runs that are left, then the threads, then the models."""
+        self.draining = True
+        self.cancel_all()
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+        await asyncio.to_thread(self.registry.close)
+
+
+def _try(job: Callable[[Turn], Result], turn: Turn, done: Done[Result]) -> None:
+    try:
+        done.result = job(turn)
+    except Exception as error:
+        done.error = error
+    finally:
+        done.compute_seconds = turn.compute_seconds

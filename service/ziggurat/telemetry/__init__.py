@@ -1,0 +1,1 @@
+"""Metrics and logs. Objects that are made once and passed down; nothing is registered or configured globally."""

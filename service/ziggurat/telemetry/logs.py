@@ -1,0 +1,49 @@
+"""One logger, made at the top and passed down: plain lines on a terminal, JSON elsewhere."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+import orjson
+import structlog
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger, Processor
+
+    from ziggurat.settings import LoggingSettings
+
+
+def make_logger(settings: LoggingSettings, stream: TextIO) -> FilteringBoundLogger:
+    plain = settings.format == "plain" or (settings.format == "auto" and stream.isatty())
+    processors: list[Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S" if plain else "iso", utc=not plain),
+    ]
+    if plain:
+        processors.append(structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=0))
+    else:
+        processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_to_json)]
+    level = logging.getLevelNamesMapping()[settings.level.upper()]
+    logger = structlog.wrap_logger(
+        structlog.WriteLogger(stream),
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        cache_logger_on_first_use=False,
+    )
+    return cast("FilteringBoundLogger", logger.bind())
+
+
+class Forward(logging.Handler):
+    """Hands what a library says through the standard logging module to our logger."""
+
+    def __init__(self, logger: FilteringBoundLogger) -> None:
+        super().__init__()
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._logger.log(record.levelno, record.getMessage(), source=record.name, exc_info=record.exc_info or None)
+
+
+def _to_json(event: Any, **_: Any) -> str:
+    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
