@@ -25,7 +25,7 @@ test-all: ## every test there is, the heavy ones too; the result is written to d
 
 bench: ## the scoreboards of benchmarks/
 	@tools/setup test
-	@$(BIN)/python -m benchmarks $(ARGS)
+	@$(BIN)/python -m benchmarks.models $(ARGS)
 
 check: ## linters, types, formats and layers, without running anything
 	@tools/setup dev
