@@ -1,8 +1,22 @@
 #include "cpu/kernels/matrix.h"
 
+#include "cpu/kernels/matrix_parts.h"
+#include "cpu/kernels/matrix_tile.h"
+
 namespace ziggurat::cpu::ZIGGURAT_ISA {
 
 extern const MatrixKernels kMatrixKernels;
-const MatrixKernels kMatrixKernels = {};
+const MatrixKernels kMatrixKernels = {
+    .mr = kMaxMr,
+    .nr = kNr,
+    .gemm = &Gemm,
+    .gemm_scratch = &GemmScratch,
+    .pack_a = &PackA,
+    .pack_b = &PackB,
+    .plain_gemm = nullptr,
+    .conv = nullptr,
+    .conv_scratch = nullptr,
+    .depthwise = nullptr,
+};
 
 }  // namespace ziggurat::cpu::ZIGGURAT_ISA

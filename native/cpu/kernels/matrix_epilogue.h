@@ -1,0 +1,26 @@
+// What happens to a finished tile of a product while it is in the first-level cache.
+#pragma once
+
+#include <cstdint>
+
+#include "cpu/kernels/vector_elementwise.h"
+
+namespace ziggurat::cpu {
+
+// y = activation(scale * product + bias + residual_scale * residual), each operation rounded by itself, so that the
+// result has the bits of the separate ops.
+struct Epilogue {
+  float scale = 1;
+  const float* column_bias = nullptr;  // one a column
+  const float* row_bias = nullptr;     // one a row
+  const float* residual = nullptr;
+  int64_t residual_row = 0;     // distance of two rows; 0 repeats one
+  int64_t residual_column = 1;  // 1, or 0 to repeat one element
+  float residual_scale = 1;
+  UnaryFn activation = nullptr;
+  ElementParams params;
+
+  bool IsIdentity() const { return scale == 1 && !column_bias && !row_bias && !residual && !activation; }
+};
+
+}  // namespace ziggurat::cpu

@@ -1,0 +1,22 @@
+// What the matrix units of one instruction set share beside the register tile.
+#pragma once
+
+#include "cpu/kernels/matrix.h"
+
+namespace ziggurat::cpu::ZIGGURAT_ISA {
+
+void Gemm(const GemmArgs& args);
+int64_t GemmScratch(int64_t m, int64_t k);
+
+void PackA(const MatrixView& a, int64_t m, int64_t k, float* packed);
+void PackB(const PackBArgs& args);
+// Packs rows row0 .. row0 + rows, columns k0 .. k0 + k as an A of its own.
+void PackARows(const MatrixView& a, int64_t row0, int64_t rows, int64_t k0, int64_t k, float* packed);
+
+PlainGemmFn FindPlainGemm(DType dtype);
+
+void Conv(const ConvArgs& args);
+int64_t ConvScratch(const ConvShape& shape);
+void Depthwise(const ConvArgs& args);
+
+}  // namespace ziggurat::cpu::ZIGGURAT_ISA

@@ -1,0 +1,37 @@
+// The register tile that all matrix kernels are built on.
+//
+// C[height, columns] (+)= A tile x B panel over k values. Sizes: AVX-512 has 32 registers: 14 x 2 sums, 2 of B and a
+// broadcast of A are 31, and 28 independent sums cover the FMA latency of 4 cycles on two ports (8) three times over.
+// AVX2 and SSE have 16: 6 x 2 sums; SSE, with no FMA, needs a register for the product: 4 x 2.
+#pragma once
+
+#include "cpu/kernels/matrix.h"
+#include "cpu/simd.h"
+
+namespace ziggurat::cpu::ZIGGURAT_ISA {
+
+constexpr int kMaxMr = kLanes == 16 ? 14 : kLanes == 8 ? 6 : 4;
+constexpr int kNv = 2;
+constexpr int kNr = kNv * kLanes;
+
+struct TileArgs {
+  const float* a;  // packed tile, from the first k of this call
+  const float* b;  // row of the first k
+  int64_t b_step;
+  int64_t k;  // a multiple of kKBlock unless it ends K
+  float* c;
+  int64_t c_row;
+  int columns;      // 1 .. kNr
+  bool accumulate;  // C holds the sum of the blocks before this call's
+};
+using TileFn = void (*)(const TileArgs& args);
+
+// The kernel for tiles of 1 .. kMaxMr rows. It reads kNr (or, at most kLanes columns, kLanes) elements of each row of
+// B, and writes `columns` of C.
+TileFn FindTile(int64_t height, int columns);
+
+// Applies `epilogue` to rows x columns of C whose first element is C[row0, column0].
+void ApplyEpilogue(const Epilogue& epilogue, float* c, int64_t c_row, int64_t row0, int64_t column0, int64_t rows,
+                   int64_t columns);
+
+}  // namespace ziggurat::cpu::ZIGGURAT_ISA
