@@ -120,6 +120,16 @@ Dim operator*(const Dim& a, const Dim& b) {
   return Dim::FromTerms(std::move(product));
 }
 
+bool Dim::IsCappedAt(const Dim& a, const Dim& b) {
+  if (a.IsConst() || a.terms_->size() != 1) return false;
+  const Term& term = a.terms_->front();
+  if (term.coefficient != 1 || term.factors.size() != 1) return false;
+  const Atom& atom = term.factors.front();
+  if (atom.symbol >= 0 || atom.fn != Fn::kMin) return false;
+  const auto& [x, y] = *atom.args;
+  return (x == b && y.IsConst() && y.Const() > 0) || (y == b && x.IsConst() && x.Const() > 0);
+}
+
 bool Dim::IsNonNegative(const Atom& atom) {
   if (atom.symbol >= 0) return true;
   const auto& [a, b] = *atom.args;
@@ -221,6 +231,9 @@ Dim Broadcast(const Dim& a, const Dim& b) {
   if (a.IsConst(1)) return b;
   if (a.IsConst()) return a;  // the other is 1 or equal, or the kernel refuses
   if (b.IsConst()) return b;
+  // min(b, 512) and b: equal, or refused by the kernel; a slice of a longer table meets what it was cut for.
+  if (Dim::IsCappedAt(a, b)) return b;
+  if (Dim::IsCappedAt(b, a)) return a;
   return Dim::Apply(Dim::Fn::kBroadcast, a, b);
 }
 

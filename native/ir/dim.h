@@ -62,6 +62,7 @@ class Dim {
   static int CompareFactors(const std::vector<Atom>& a, const std::vector<Atom>& b);
   static Dim Apply(Fn fn, const Dim& a, const Dim& b);
   static bool IsNonNegative(const Atom& atom);
+  static bool IsCappedAt(const Dim& a, const Dim& b);  // a is min(b, a positive number)
   static int64_t Evaluate(Fn fn, int64_t a, int64_t b);
   static Dim FromTerms(Terms terms);
   static Terms ToTerms(const Dim& dim);

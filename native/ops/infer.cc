@@ -1,6 +1,8 @@
 #include "ops/infer.h"
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 
 namespace ziggurat {
 namespace {
@@ -38,6 +40,15 @@ std::optional<std::vector<int64_t>> ReadInts(const TensorView& view) {
     default:
       return std::nullopt;
   }
+}
+
+float FromSixteenBits(DType dtype, uint16_t bits) {
+  if (dtype == DType::kBFloat16) return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+  const int exponent = (bits >> 10) & 31, fraction = bits & 1023;
+  float value = exponent == 0    ? std::ldexp(static_cast<float>(fraction), -24)
+                : exponent == 31 ? (fraction ? NAN : INFINITY)
+                                 : std::ldexp(static_cast<float>(fraction + 1024), exponent - 25);
+  return bits & 0x8000 ? -value : value;
 }
 
 }  // namespace
@@ -103,6 +114,11 @@ std::optional<std::vector<float>> InferContext::Floats(int i) const {
   if (!view) return std::nullopt;
   if (view->dtype == DType::kFloat32) return std::vector<float>(view->As<float>(), view->As<float>() + view->Count());
   if (view->dtype == DType::kFloat64) return std::vector<float>(view->As<double>(), view->As<double>() + view->Count());
+  if (view->dtype == DType::kFloat16 || view->dtype == DType::kBFloat16) {
+    std::vector<float> out;
+    for (int64_t k = 0; k < view->Count(); ++k) out.push_back(FromSixteenBits(view->dtype, view->As<uint16_t>()[k]));
+    return out;
+  }
   return std::nullopt;
 }
 

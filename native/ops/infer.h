@@ -27,7 +27,7 @@ class InferContext {
 
   const Type& InputType(int i) const;
   DType InputDType(int i) const { return InputType(i).dtype; }
-  bool HasRank(int i) const { return InputType(i).HasRank(); }
+  bool HasRank(int i) const { return HasInput(i) && InputType(i).HasRank(); }
   const std::vector<Dim>& InputShape(int i) const { return *InputType(i).shape; }  // HasRank(i) only
 
   // The elements of an integer input as expressions, where known.

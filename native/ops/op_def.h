@@ -21,7 +21,7 @@ struct AttributeDefault {
   bool present = false;
   int64_t integer = 0;
   float number = 0;
-  std::string_view text = {};
+  const char* text = "";
 };
 
 struct AttributeSpec {
@@ -45,7 +45,7 @@ constexpr AttributeSpec Float(const char* name, float value) {
   return {name, AttributeKind::kFloat, false, {true, 0, value}};
 }
 constexpr AttributeSpec String(const char* name) { return {name, AttributeKind::kString}; }
-constexpr AttributeSpec String(const char* name, std::string_view value) {
+constexpr AttributeSpec String(const char* name, const char* value) {
   return {name, AttributeKind::kString, false, {true, 0, 0, value}};
 }
 constexpr AttributeSpec Ints(const char* name) { return {name, AttributeKind::kInts}; }
