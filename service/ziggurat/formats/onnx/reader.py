@@ -22,6 +22,7 @@ from ziggurat.formats.onnx.schemas import NEWEST
 from ziggurat.formats.onnx.scope import Scope
 from ziggurat.formats.onnx.source import Buffer, FileSource, Source, open_source
 from ziggurat.formats.onnx.tensors import Tensors
+from ziggurat.formats.onnx.text import check_names
 from ziggurat.formats.onnx.unknown import refuse_unknown_operators
 from ziggurat.formats.onnx.walker import Skeleton, walk
 
@@ -57,10 +58,7 @@ def read_onnx(
     with open_source(source) as opened:
         skeleton, model = _parse(opened)
         external = ExternalData(opened.given if isinstance(opened, FileSource) else None)
-        try:
-            imported = _import(model, Tensors(opened, skeleton, external), new_builder)
-        except UnicodeDecodeError as error:
-            raise InvalidModel(f"a name in the model is not UTF-8: {error.object[:40]!r}") from None
+        imported = _import(model, Tensors(opened, skeleton, external), new_builder)
         if check and opened.size <= MAX_CHECKED_BYTES and not _has_external_data(model):
             imported.warnings.extend(_findings(opened))
         return imported
@@ -90,6 +88,7 @@ def _not_onnx(head: bytes, problem: str) -> InvalidModel:
 
 
 def _import(model: Any, tensors: Tensors, new_builder: Callable[[str], Builder]) -> Imported:
+    check_names(model)
     opsets = _versions(model)
     importer = Importer(tensors, _functions(model))
     builder = new_builder(model.graph.name)

@@ -21,7 +21,7 @@ MIN_BLOB_BYTES = 1 << 10
 # protobuf's own limit on nesting; a legal model comes nowhere near.
 MAX_DEPTH = 100
 # Large exported models have some 10^5 nodes, of which only those with large attributes are entered.
-MAX_FIELDS = 4_000_000
+MAX_FIELDS = 2_000_000
 # What `onnx` is asked to parse at most; parsed protobuf takes several times its file size.
 MAX_SKELETON_BYTES = 1 << 29
 
