@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -20,12 +21,12 @@ _WRONG_TYPES = (b"multipart/", b"image/", b"audio/", b"video/", b"text/html", b"
 class Framing:
     """What the headers say about a body."""
 
-    __slots__ = ("expects_continue", "header_length", "length")
+    __slots__ = ("encoding", "header_length", "length")
 
     def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         self.length: int | None = None
         self.header_length: int | None = None
-        self.expects_continue = False
+        self.encoding: str | None = None
         for name, value in headers:
             if name == b"content-length":
                 self.length = int(value)  # the HTTP parser lets nothing but digits through
@@ -33,10 +34,8 @@ class Framing:
                 self.header_length = _header_length(value)
             elif name == b"content-type":
                 _check_type(value)
-            elif name == b"content-encoding" and value.strip().lower() != b"identity":
-                raise UnsupportedMediaType(f"content encoding '{value.decode('latin-1')}' is not supported")
-            elif name == b"expect":
-                self.expects_continue = True
+            elif name == b"content-encoding":
+                self.encoding = _encoding(value)
 
     def check(self, limit: int) -> None:
         if self.length is not None and self.length > limit:
@@ -54,6 +53,27 @@ def _check_type(value: bytes) -> None:
     if value.lower().lstrip().startswith(_WRONG_TYPES):
         kind = value.decode("latin-1")
         raise UnsupportedMediaType(f"content type '{kind}' is neither JSON nor application/octet-stream")
+
+
+def _encoding(value: bytes) -> str | None:
+    encoding = value.decode("latin-1").strip().lower()
+    if encoding not in ("gzip", "deflate", "identity"):
+        raise UnsupportedMediaType(f"content encoding '{encoding}' is not supported, only gzip and deflate")
+    return None if encoding == "identity" else encoding
+
+
+def decompress(body: bytes, encoding: str, limit: int) -> bytes:
+    """Takes no more memory than `limit`, whatever the body claims to hold."""
+    machine = zlib.decompressobj(wbits=zlib.MAX_WBITS | (16 if encoding == "gzip" else 0))
+    try:
+        plain = machine.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise InvalidArgument(f"the body is not {encoding}: {error}") from None
+    if len(plain) > limit:
+        raise TooLarge(f"the body has more than {limit} bytes when decompressed, which is the limit")
+    if not machine.eof or machine.unused_data:
+        raise InvalidArgument(f"the body is not one whole {encoding} stream")
+    return plain
 
 
 async def read_body(receive: Receive, limit: int, seconds: float | None) -> bytes:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ziggurat.errors import Cancelled, NotFound, Overloaded, Unavailable, ZigguratError
 from ziggurat.http import v2_feeds, v2_request, v2_response
-from ziggurat.http.bodies import Framing, Presence, read_body
+from ziggurat.http.bodies import Framing, Presence, decompress, read_body
 from ziggurat.http.problems import Headers, problem
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Infer:
             entry.ready_model()
             self._serving.admission.check()
             body = await read_body(receive, self._limits.body, self._limits.timeout or None)
-            done = await self._compute(entry, body, framing.header_length, receive, begin)
+            done = await self._compute(entry, body, framing, receive, begin)
             return _success(done.get(), done)
         except ZigguratError as error:
             if isinstance(error, Overloaded):
@@ -93,16 +93,17 @@ class Infer:
             return Answer.of_error(error, done)
 
     async def _compute(
-        self, entry: Entry, body: bytes, header_length: int | None, receive: Receive, begin: float
+        self, entry: Entry, body: bytes, framing: Framing, receive: Receive, begin: float
     ) -> Done[v2_response.Body]:
-        early = len(body) if header_length is None else header_length
-        request = v2_request.parse(body, header_length) if early <= EARLY_JSON else None
+        early = len(body) if framing.header_length is None else framing.header_length
+        late = early > EARLY_JSON or framing.encoding is not None
+        request = None if late else v2_request.parse(body, framing.header_length)
         deadline = self._deadline(request, begin)
 
         def job(turn: Turn) -> v2_response.Body:
             parsed = request
             if parsed is None:
-                parsed = v2_request.parse(body, header_length)
+                parsed = self._parse(body, framing)
                 turn.deadline = self._deadline(parsed, begin)
             v2_feeds.check_outputs(parsed.outputs, turn.model.outputs)
             feeds = v2_feeds.feeds(parsed, turn.model.inputs)
@@ -119,6 +120,10 @@ class Infer:
         if isinstance(done.error, Cancelled):  # nobody left, so it was the server that ended the run
             done.error = Unavailable("the server is stopping")
         return done
+
+    def _parse(self, body: bytes, framing: Framing) -> v2_request.Request:
+        plain = decompress(body, framing.encoding, self._limits.body) if framing.encoding else body
+        return v2_request.parse(plain, framing.header_length)
 
     def _deadline(self, request: v2_request.Request | None, begin: float) -> float | None:
         seconds = (request.timeout if request is not None else None) or self._limits.timeout
