@@ -155,17 +155,7 @@ def test_standard_bodies_take_the_place_of_ops_without_a_descriptor() -> None:
 
 
 def test_a_standard_body_that_needs_types_says_so() -> None:
-    """The type of a Loop's output is not known to the recording builder."""
-    body = helper.make_graph(
-        [node("Identity", ["go"], ["on"])],
-        "body",
-        [value("i", onnx.TensorProto.INT64, []), value("go", onnx.TensorProto.BOOL, []), value("v")],
-        [value("on", onnx.TensorProto.BOOL, []), value("v")],
-    )
-    made = model(
-        [node("Loop", ["n", "", "x"], ["v"], body=body), node("CastLike", ["x", "v"], ["y"], "g")],
-        [value("n", onnx.TensorProto.INT64, []), X],
-        [Y],
-    )
+    sequence = helper.make_tensor_sequence_value_info("s", 1, None)
+    made = model([node("CastLike", ["x", "s"], ["y"], "g")], [X, sequence], [Y])
     with pytest.raises(Unsupported, match="CastLike node 'g': has no kernel, and its standard definition needs"):
         read(made, unknown=WITH_FUNCTION)
