@@ -22,6 +22,7 @@ from ziggurat.formats.onnx.schemas import NEWEST, OLDEST, RENAMED
 RNG = np.random.default_rng(7)
 X4 = RNG.standard_normal((2, 4, 6, 5)).astype(np.float32)
 X3 = RNG.standard_normal((2, 3, 4)).astype(np.float32)
+POSITIVE = np.abs(X3[0, :, 0])
 IMAGE = np.arange(1, 17, dtype=np.float32).reshape(1, 1, 4, 4)
 
 
@@ -77,6 +78,10 @@ PER_ELEMENT = [RNG.uniform(0.5, 2, (4, 6, 5)).astype(np.float32) for _ in range(
 ROI = [np.array([[0, 0, 3, 3]], np.float32), ints(0)]
 GRID = RNG.uniform(-1, 1, (1, 3, 3, 2)).astype(np.float32)
 
+BATCH_NORMAL = (X4 - STATISTICS[2].reshape(4, 1, 1)) / np.sqrt(STATISTICS[3].reshape(4, 1, 1) + np.float32(1e-5))
+BATCH_NORMAL = BATCH_NORMAL * STATISTICS[0].reshape(4, 1, 1) + STATISTICS[1].reshape(4, 1, 1)
+BINARY = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.divide, "Pow": np.power}
+
 REDUCTIONS = [op for op in ADAPTERS if op.startswith("Reduce")]
 CASES = [
     *[Case(op, 12, [np.abs(X3)], {"axes": [0, -1]}) for op in REDUCTIONS],
@@ -88,6 +93,19 @@ CASES = [
         for attributes in ({}, {"axis": 0}, {"axis": 2}, *([{"axis": -1}, {"axis": -2}] if opset == 11 else []))
         for dynamic in (False, True)
     ],
+    *[
+        Case(op, 6, [np.abs(X3), POSITIVE], {"broadcast": 1, "axis": 1}, expected=[do(np.abs(X3), POSITIVE[:, None])])
+        for op, do in BINARY.items()
+    ],
+    Case("Add", 6, [X3, X3[0, 0]], {"broadcast": 1}, note="last axes", expected=[X3 + X3[0, 0]]),
+    Case("Add", 6, [X3, X3], note="same shape", expected=[X3 + X3]),
+    Case(
+        "PRelu", 6, [X4, floats(1, 2, 3, 4)], expected=[np.where(X4 < 0, X4 * floats(1, 2, 3, 4).reshape(4, 1, 1), X4)]
+    ),
+    Case("PRelu", 6, [X4, floats(2)], note="one slope", expected=[np.where(X4 < 0, X4 * 2, X4)]),
+    Case("Gemm", 6, [X3[0], X3[0].T, X3[0, 0, :3]], {"broadcast": 1}, expected=[X3[0] @ X3[0].T + X3[0, 0, :3]]),
+    Case("Dropout", 6, [X3], {"is_test": 1}, expected=[X3]),
+    Case("BatchNormalization", 6, [X4, *STATISTICS], {"is_test": 1}, expected=[BATCH_NORMAL]),
     Case("Squeeze", 7, [X3[:1, :, :1]], {"axes": [0, 2]}),
     Case("Squeeze", 11, [X3[:1, :, :1]], note="all"),
     Case("Squeeze", 11, [X3[:, :, :1]], {"axes": [-1]}),

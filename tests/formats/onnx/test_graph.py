@@ -189,9 +189,9 @@ SPARSE = helper.make_value_info("x", helper.make_sparse_tensor_type_proto(FLOAT,
         (model([RELU], [X], [Y], opset=29), Unsupported, "opset 29 of ai.onnx, the newest supported one is 28"),
         (model([RELU], [X], [Y], opset=0), InvalidModel, "opset 0"),
         (
-            model([node("Add", ["x", "x"], ["y"], "s")], [X], [Y], opset=6),
+            model([node("Add", ["x", "x"], ["y"], "s")], [X], [Y], opset=5),
             Unsupported,
-            r"Add \(in the form of opset 6, older than 7; see onnx.version_converter\) \(1 node\)",
+            r"Add \(in the form of opset 5, older than 6; see onnx.version_converter\) \(1 node\)",
         ),
         (model([RELU], [X], [Y], ir_version=99), Unsupported, "IR version 99, the newest supported one is 14"),
         (model([RELU], [X], [Y], ir_version=0), InvalidModel, "no IR version"),
@@ -224,8 +224,8 @@ def test_all_unknown_operators_are_listed_with_their_counts() -> None:
     assert (caught.value.node, caught.value.op) == ("f", "Fancy")
 
 
-def test_ops_that_never_changed_are_read_from_opsets_before_7() -> None:
-    read(model([RELU, node("Not", ["c"], ["d"])], [X, value("c", onnx.TensorProto.BOOL)], [Y], opset=6))
+def test_ops_that_never_changed_are_read_from_opsets_before_6() -> None:
+    read(model([node("Not", ["c"], ["d"])], [value("c", onnx.TensorProto.BOOL)], [], opset=1))
 
 
 def test_names_that_are_not_utf8_are_refused() -> None:
