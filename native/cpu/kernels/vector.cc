@@ -10,6 +10,7 @@ const VectorKernels kVectorKernels = {
     .cast = {&FindCast},
     .rows = {&SoftmaxRows, &LogSoftmaxRows, &SoftmaxColumns, &LogSoftmaxColumns, &LayerNormRows, &RmsNormRows,
              &RowMoments, &ReduceRow, &LogSumExpRow, &ReduceColumns, &LrnChannels},
+    .moves = {&Transpose},
 };
 
 }  // namespace ziggurat::cpu::ZIGGURAT_ISA

@@ -6,6 +6,7 @@
 
 #include "cpu/kernels/vector_cast.h"
 #include "cpu/kernels/vector_elementwise.h"
+#include "cpu/kernels/vector_moves.h"
 #include "cpu/kernels/vector_rows.h"
 
 namespace ziggurat::cpu {
@@ -14,6 +15,7 @@ struct VectorKernels {
   ElementwiseKernels elementwise;
   CastKernels cast;
   RowKernels rows;
+  MoveKernels moves;
 };
 
 }  // namespace ziggurat::cpu

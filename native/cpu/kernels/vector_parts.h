@@ -26,4 +26,7 @@ float LogSumExpRow(const float* x, int64_t n);
 void ReduceColumns(ReduceOp op, const float* x, float* y, int64_t n, int64_t stride, int64_t columns);
 void LrnChannels(const LrnArgs& args);
 
+void Transpose(int element_bytes, const void* x, int64_t x_stride, void* y, int64_t y_stride, int64_t rows,
+               int64_t columns);
+
 }  // namespace ziggurat::cpu::ZIGGURAT_ISA

@@ -20,6 +20,7 @@ struct Broadcast {
   std::array<int64_t, kMaxRank> dims{};                               // outermost first
   std::array<std::array<int64_t, kMaxRank>, kMaxOperands> strides{};  // in elements; 0 repeats
 
+  Broadcast() = default;
   // `shapes` broadcast to `output` (which inference has checked).
   Broadcast(std::span<const Shape* const> shapes, const Shape& output);
 

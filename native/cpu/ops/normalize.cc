@@ -2,19 +2,13 @@
 #include <cmath>
 #include <string>
 
+#include "cpu/ops/arguments.h"
 #include "cpu/ops/half.h"
 #include "cpu/ops/ranges.h"
 #include "cpu/ops/registry.h"
 
 namespace ziggurat::cpu {
 namespace {
-
-int ResolveAxis(int64_t axis, int rank) {
-  const int64_t resolved = axis < 0 ? axis + rank : axis;
-  if (resolved < 0 || resolved >= rank)
-    throw Error(Code::kInvalidArgument, "axis ", axis, " is out of range for rank ", rank);
-  return static_cast<int>(resolved);
-}
 
 class SoftmaxKernel final : public Kernel {
  public:

@@ -166,7 +166,10 @@ class ReduceKernel final : public Kernel {
 
 std::unique_ptr<Kernel> MakeReduce(KernelSite& site, const KernelTable& table) {
   const Node& node = site.node();
-  if (node.Int("noop_with_empty_axes")) return nullptr;
+  if (node.Int("noop_with_empty_axes")) {
+    const auto axes = site.ConstantInput(1);
+    if (!axes || axes->Count() == 0) return nullptr;
+  }
   for (const Recipe& recipe : kRecipes)
     if (recipe.op == node.op->name)
       return ForFloats(site, table, [&] { return std::make_unique<ReduceKernel>(table, recipe); });

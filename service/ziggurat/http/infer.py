@@ -7,7 +7,6 @@ and its tensors are decoded only under a permit, on the thread that then compute
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -50,9 +49,6 @@ class Answer:
         return answer
 
 
-_PATH = re.compile(r"/v2/models/(.+?)(?:/versions/([^/]+))?/infer")
-
-
 class Infer:
     def __init__(self, serving: Serving, metrics: Metrics, limits: LimitSettings, logger: FilteringBoundLogger) -> None:
         self._serving = serving
@@ -62,9 +58,9 @@ class Infer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         begin = time.monotonic()
-        found = _PATH.fullmatch(scope["path"])
+        params = scope["path_params"]
         try:
-            entry = self._serving.registry.find(*(found.groups() if found else (scope["path"],)))
+            entry = self._serving.registry.find(params["name"], params.get("version"))
         except NotFound as error:  # no series for names that clients make up
             await _send(scope, send, Answer.of_error(error))
             return
@@ -114,8 +110,6 @@ class Infer:
             arrays = turn.run(feeds, [output.name for output in parsed.outputs] or None)
             return v2_response.encode(parsed, entry.name, entry.version, arrays)
 
-        if not late and len(body) <= EARLY_JSON and (here := self._serving.run_here(entry, job, deadline)):
-            return here
         with Presence(receive) as presence:
             try:
                 done = await self._serving.run(entry, job, deadline)

@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 
 import onnx.defs
 
-# The native graph's ops are those of this ai.onnx opset; files may import any from OLDEST to it, and older ones
-# whose ops already had the form of OLDEST.
+# The native graph's ops are those of this ai.onnx opset; files may import any from OLDEST to it.
 NEWEST = 28
-OLDEST = 6
+OLDEST = 7
 
 # Ops that an adapter turns into another one.
 RENAMED = {"Upsample": "Resize", "Scatter": "ScatterElements"}
