@@ -7,11 +7,12 @@
 
 namespace ziggurat::cpu {
 
-// y = activation(scale * product + bias + residual_scale * residual), each operation rounded by itself, so that the
+// y = activation(scale * product + bias_scale * column_bias + row_bias + residual_scale * residual), each operation rounded by itself, so that the
 // result has the bits of the separate ops.
 struct Epilogue {
   float scale = 1;
   const float* column_bias = nullptr;  // one a column
+  float bias_scale = 1;                // of column_bias
   const float* row_bias = nullptr;     // one a row
   const float* residual = nullptr;
   int64_t residual_row = 0;     // distance of two rows; 0 repeats one

@@ -5,17 +5,17 @@
 namespace ziggurat::cpu::ZIGGURAT_ISA {
 namespace {
 
-// One pass multiplies an A block of kPassRows x kPassK (512 KiB: half a megabyte of second-level cache, the smallest
-// among the machines we tune for) with every panel of B. A panel's slice is kPassK * kNr * 4 = 128 KiB, streamed from
+// One pass multiplies an A block of kPassRows x kPassK (140 x 1024 x 4 = 560 KiB of the megabyte of second-level cache
+// of the machines we tune for) with every panel of B. A panel's slice is kPassK * kNr * 4 = 128 KiB, streamed from
 // the second level once a tile. C is read and written once a pass, 1/1024th of the work. Neither changes a bit.
 constexpr int64_t kPassK = 8 * kKBlock;
-constexpr int64_t kPassRows = 128 * 1024 / kPassK / kMaxMr * kMaxMr;
+constexpr int64_t kPassRows = 144 * 1024 / kPassK / kMaxMr * kMaxMr;
 
 // Rows of each pass: as even as can be, so that none is a sliver.
 int64_t PassRows(int64_t m) {
   if (m <= kPassRows) return m;
   const int64_t passes = (m + kPassRows - 1) / kPassRows;
-  return RoundUp((m + passes - 1) / passes, kMaxMr);
+  return (m + passes - 1) / passes;
 }
 
 struct Pass {

@@ -82,7 +82,7 @@ TileFn FindTile(int64_t height, int columns) { return kTiles[height - 1][columns
 
 void ApplyEpilogue(const Epilogue& e, float* c, int64_t c_row, int64_t row0, int64_t column0, int64_t rows,
                    int64_t columns) {
-  const F32 scale = Set(e.scale), residual_scale = Set(e.residual_scale);
+  const F32 scale = Set(e.scale), bias_scale = Set(e.bias_scale), residual_scale = Set(e.residual_scale);
   for (int64_t i = 0; i < rows; ++i, c += c_row) {
     const float* bias = e.column_bias ? e.column_bias + column0 : nullptr;
     const float* residual =
@@ -92,7 +92,11 @@ void ApplyEpilogue(const Epilogue& e, float* c, int64_t c_row, int64_t row0, int
       const int left = columns - j < kLanes ? static_cast<int>(columns - j) : kLanes;
       F32 y = LoadN(c + j, left);
       if (e.scale != 1) y = y * scale;
-      if (bias) y = y + LoadN(bias + j, left);
+      if (bias) {
+        F32 b = LoadN(bias + j, left);
+        if (e.bias_scale != 1) b = b * bias_scale;
+        y = y + b;
+      }
       if (e.row_bias) y = y + row_bias;
       if (residual) {
         F32 r = e.residual_column ? LoadN(residual + j, left) : Set(*residual);

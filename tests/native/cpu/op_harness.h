@@ -1,7 +1,9 @@
 // Runs one node on the CPU families' kernels: builds the graph, infers, finds the kernel, launches it.
 #pragma once
 
+#include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -69,11 +71,30 @@ inline HostTensor Absent() {
   return tensor;
 }
 
+class TestWeight final : public PackedWeight {
+ public:
+  explicit TestWeight(size_t bytes)
+      : bytes_(bytes), data_(static_cast<std::byte*>(std::aligned_alloc(64, bytes / 64 * 64 + 64)), &std::free) {
+    CHECK(data_);
+    std::memset(data_.get(), 0, bytes);
+  }
+  const std::byte* data() const override { return data_.get(); }
+  std::byte* writable() { return data_.get(); }
+  size_t bytes() const override { return bytes_; }
+
+ private:
+  size_t bytes_;
+  std::unique_ptr<std::byte, decltype(&std::free)> data_;
+};
+
 class TestSite final : public KernelSite {
  public:
   explicit TestSite(const Node& node) : KernelSite(node) {}
-  std::shared_ptr<const PackedWeight> Pack(int, std::string_view, size_t, FunctionRef<void(std::byte*)>) override {
-    throw Failure{"this harness packs nothing"};
+  std::shared_ptr<const PackedWeight> Pack(int, std::string_view, size_t bytes,
+                                           FunctionRef<void(std::byte*)> fill) override {
+    auto weight = std::make_shared<TestWeight>(bytes);
+    fill(weight->writable());
+    return weight;
   }
 };
 

@@ -1,0 +1,33 @@
+#include "cpu/ops/fused.h"
+
+#include <string>
+
+namespace ziggurat::cpu {
+namespace {
+
+struct Named {
+  std::string_view name;
+  UnaryOp op;
+};
+constexpr Named kActivations[] = {
+    {"relu", UnaryOp::kRelu},          {"leaky_relu", UnaryOp::kLeakyRelu},     {"clip", UnaryOp::kClip},
+    {"sigmoid", UnaryOp::kSigmoid},    {"hard_sigmoid", UnaryOp::kHardSigmoid}, {"tanh", UnaryOp::kTanh},
+    {"silu", UnaryOp::kSilu},          {"hard_swish", UnaryOp::kHardSwish},     {"gelu_erf", UnaryOp::kGelu},
+    {"gelu_tanh", UnaryOp::kGeluTanh},
+};
+
+}  // namespace
+
+bool ReadActivation(const Node& node, const KernelTable& table, Epilogue& epilogue) {
+  const std::string name = node.String("activation", "");
+  if (name.empty()) return true;
+  epilogue.params = {node.Float("activation_alpha", 0), node.Float("activation_beta", 0)};
+  for (const Named& known : kActivations) {
+    if (name != known.name) continue;
+    epilogue.activation = table.vector->elementwise.unary(known.op);
+    return true;
+  }
+  return false;
+}
+
+}  // namespace ziggurat::cpu

@@ -1,0 +1,12 @@
+// What fused ops add to their product or convolution (ops/fused.h), read into an Epilogue.
+#pragma once
+
+#include "cpu/kernel_table.h"
+#include "ir/graph.h"
+
+namespace ziggurat::cpu {
+
+// Sets activation and params. False: an activation that no kernel computes.
+bool ReadActivation(const Node& node, const KernelTable& table, Epilogue& epilogue);
+
+}  // namespace ziggurat::cpu
