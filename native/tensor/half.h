@@ -76,7 +76,7 @@ static inline uint32_t EncodeFloat(double value, bool saturate = false) {
   const uint64_t bits = std::bit_cast<uint64_t>(value);
   const uint32_t sign = (bits >> 63) ? F.SignBit() : 0;
   const uint64_t magnitude = bits & ~(uint64_t{1} << 63);
-  if (magnitude > uint64_t{0x7ff} << 52) {  // NaN
+  if (magnitude > uint64_t{0x7ff} << 52) {                           // NaN
     if (F.specials == Specials::kFinite) return sign ^ F.SignBit();  // no code for it: zero, sign flipped (ml_dtypes)
     return F.specials == Specials::kFnuz ? F.NanCode() : sign | F.NanCode();
   }

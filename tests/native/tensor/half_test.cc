@@ -14,8 +14,8 @@ double Defined(const FloatFormat& f, uint32_t code) {
   const int exponent = static_cast<int>((code & (f.SignBit() - 1)) >> f.mantissa_bits);
   const double mantissa = code & ((1u << f.mantissa_bits) - 1);
   const double one = std::ldexp(1.0, f.mantissa_bits);
-  const double magnitude = exponent == 0 ? std::ldexp(mantissa / one, 1 - f.bias)
-                                         : std::ldexp(1.0 + mantissa / one, exponent - f.bias);
+  const double magnitude =
+      exponent == 0 ? std::ldexp(mantissa / one, 1 - f.bias) : std::ldexp(1.0 + mantissa / one, exponent - f.bias);
   return (code & f.SignBit()) ? -magnitude : magnitude;
 }
 
@@ -34,10 +34,10 @@ void CheckFormat() {
     const bool last = code == F.MaxCode();
     const double next = last ? value + (value - Defined(F, code - 1)) : Defined(F, code + 1);
     const double middle = (value + next) / 2;  // exact: one bit more than the format has
-    const uint32_t above = !last                              ? code + 1
-                           : F.specials == Specials::kFinite  ? code
-                           : F.specials == Specials::kIeee    ? F.Infinity()
-                                                              : F.NanCode();
+    const uint32_t above = !last                             ? code + 1
+                           : F.specials == Specials::kFinite ? code
+                           : F.specials == Specials::kIeee   ? F.Infinity()
+                                                             : F.NanCode();
     CHECK(EncodeFloat<F>(std::nextafter(middle, 0)) == code, "below the middle above ", code);
     CHECK(EncodeFloat<F>(middle) == (code % 2 ? above : code), "tie above ", code);
     CHECK(EncodeFloat<F>(std::nextafter(middle, infinity)) == above, "above the middle above ", code);
@@ -72,7 +72,8 @@ TEST(narrow_floats_have_the_known_codes_at_their_edges) {
   CHECK(EncodeFloat<kFormatE4M3FNUZ>(-0.0) == 0 && EncodeFloat<kFormatE4M3FNUZ>(248) == 0x80);
   CHECK(EncodeFloat<kFormatE5M2>(61440) == 0x7c && EncodeFloat<kFormatE5M2>(61439) == 0x7b);
   CHECK(EncodeFloat<kFormatE5M2>(-NAN) == 0xfe && EncodeFloat<kFormatE5M2FNUZ>(61439) == 0x7f);
-  CHECK(EncodeFloat<kFormatE2M1>(1e30) == 7 && EncodeFloat<kFormatE2M1>(NAN) == 8 && EncodeFloat<kFormatE2M1>(-NAN) == 0);
+  CHECK(EncodeFloat<kFormatE2M1>(1e30) == 7 && EncodeFloat<kFormatE2M1>(NAN) == 8 &&
+        EncodeFloat<kFormatE2M1>(-NAN) == 0);
   CHECK(EncodeFloat<kFormatE2M3>(-INFINITY) == 0x3f && EncodeFloat<kFormatE3M2>(30) == 0x1f);
 }
 
@@ -96,7 +97,8 @@ TEST(e8m0_rounds_as_asked_and_saturates_or_gives_nan) {
     CHECK(EncodeE8M0(value * 1.75, ScaleRounding::kDown, true) == code);
   }
   CHECK(std::isnan(E8M0ToDouble(255)));
-  CHECK(EncodeE8M0(INFINITY, ScaleRounding::kUp, true) == 254 && EncodeE8M0(INFINITY, ScaleRounding::kUp, false) == 255);
+  CHECK(EncodeE8M0(INFINITY, ScaleRounding::kUp, true) == 254 &&
+        EncodeE8M0(INFINITY, ScaleRounding::kUp, false) == 255);
   CHECK(EncodeE8M0(0, ScaleRounding::kUp, true) == 0 && EncodeE8M0(0, ScaleRounding::kUp, false) == 255);
   CHECK(EncodeE8M0(NAN, ScaleRounding::kDown, true) == 255);
 }
