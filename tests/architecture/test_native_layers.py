@@ -11,6 +11,11 @@ ROOT = Path(__file__).parents[2]
 NATIVE = ROOT / "native"
 ORDER = ("base", "tensor", "memory", "ir", "ops", "device", "passes", "cpu", "gpu", "runtime", "llm", "bindings")
 STRANGERS = {("gpu", "cpu")}  # (who, whom): backends do not know one another
+# (folder, header) that .cc files, not headers, may include against the order, and why
+EXCEPTIONS = {
+    ("ir", "ops/op_def.h"): "a node points at its descriptor, whose type ops/ declares; ir/ itself knows no op",
+    ("ir", "ops/infer.h"): "adding a node infers its types through the descriptor",
+}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 FILES = sorted(path for path in NATIVE.rglob("*") if path.suffix in {".h", ".cc", ".inl", ".inc"})
 
@@ -32,8 +37,10 @@ def test_includes_point_up_the_list(path: Path) -> None:
     folder = path.relative_to(NATIVE).parts[0]
     assert folder in ORDER
     text = path.read_text(encoding="utf-8")
-    found = [complaint(folder, name) for name in INCLUDE.findall(text)]
-    assert [c for c in found if c] == []
+    included = INCLUDE.findall(text)
+    if path.suffix == ".cc":
+        included = [name for name in included if (folder, name) not in EXCEPTIONS]
+    assert [c for c in (complaint(folder, name) for name in included) if c] == []
 
 
 def test_kernel_units_know_only_shapes_and_their_own_folder() -> None:

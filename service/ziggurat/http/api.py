@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 
 from ziggurat.errors import ZigguratError
 from ziggurat.http import page, problems
@@ -27,22 +26,17 @@ if TYPE_CHECKING:
     from ziggurat.telemetry.metrics import Metrics
 
 
-def create_api(settings: Settings, serving: Serving, metrics: Metrics, logger: FilteringBoundLogger) -> FastAPI:
+def create_api(settings: Settings, serving: Serving, metrics: Metrics, logger: FilteringBoundLogger) -> Front:
     infer = Infer(serving, metrics, settings.limits, logger)
-    hot: Sequence[BaseRoute] = [
-        Route("/v2/models/{name:path}/versions/{version}/infer", infer, methods=["POST"]),
-        Route("/v2/models/{name:path}/infer", infer, methods=["POST"]),
-    ]
     # The documentation pages would load scripts from elsewhere; /openapi.json stays.
     api = FastAPI(title="Ziggurat", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
-    api.router.routes[:0] = hot
+    api.router.routes.append(Route("/v2/models/{name:path}/infer", infer, methods=["POST"]))
     api.include_router(health_router(serving))
     api.include_router(model_router(serving, settings.server.name))
     _add_metrics(api, metrics)
     api.include_router(page.router(serving, settings.server.name))
     _add_problems(api)
-    api.add_middleware(Front, logger=logger, log_all=settings.logging.requests)
-    return api
+    return Front(api, infer, logger, settings.logging.requests)
 
 
 def _add_metrics(api: FastAPI, metrics: Metrics) -> None:

@@ -7,6 +7,7 @@ and its tensors are decoded only under a permit, on the thread that then compute
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -49,6 +50,9 @@ class Answer:
         return answer
 
 
+_PATH = re.compile(r"/v2/models/(.+?)(?:/versions/([^/]+))?/infer")
+
+
 class Infer:
     def __init__(self, serving: Serving, metrics: Metrics, limits: LimitSettings, logger: FilteringBoundLogger) -> None:
         self._serving = serving
@@ -58,9 +62,9 @@ class Infer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         begin = time.monotonic()
-        params = scope["path_params"]
+        found = _PATH.fullmatch(scope["path"])
         try:
-            entry = self._serving.registry.find(params["name"], params.get("version"))
+            entry = self._serving.registry.find(*(found.groups() if found else (scope["path"],)))
         except NotFound as error:  # no series for names that clients make up
             await _send(scope, send, Answer.of_error(error))
             return
@@ -110,6 +114,8 @@ class Infer:
             arrays = turn.run(feeds, [output.name for output in parsed.outputs] or None)
             return v2_response.encode(parsed, entry.name, entry.version, arrays)
 
+        if not late and len(body) <= EARLY_JSON and (here := self._serving.run_here(entry, job, deadline)):
+            return here
         with Presence(receive) as presence:
             try:
                 done = await self._serving.run(entry, job, deadline)

@@ -49,6 +49,10 @@ class ServedModel(Protocol):
     def close(self) -> None: ...
 
 
+# What a job of a model is taken to last until some twenty of them have shown otherwise.
+UNKNOWN_SECONDS = 0.01
+
+
 class State(enum.Enum):
     LOADING = "LOADING"
     READY = "READY"
@@ -73,6 +77,11 @@ class Entry:
         self.version = found.version
         self.path = found.path
         self.status = Status(State.UNAVAILABLE, found.problem) if found.problem else Status(State.LOADING)
+        self.seconds = UNKNOWN_SECONDS
+
+    def took(self, seconds: float) -> None:
+        """Moves `seconds` a step towards what a job took: it follows the median, which a hiccup does not move far."""
+        self.seconds *= 1.2 if seconds > self.seconds else 0.85
 
     def ready_model(self) -> ServedModel:
         """Raises Unavailable with the reason where the model is not ready."""

@@ -16,7 +16,9 @@ from tests.formats.onnx.recorder import WITH_FUNCTION, Recorder
 from ziggurat.errors import Unsupported
 from ziggurat.formats.onnx import read_onnx
 
-LIGHT = sorted((Path(onnx.__file__).parent / "backend/test/data/light").glob("*.onnx"))
+DATA = Path(onnx.__file__).parent / "backend/test/data"
+LIGHT = sorted((DATA / "light").glob("*.onnx"))
+CONVERTED = [path.parent for kind in ("converted", "operator") for path in DATA.glob(f"pytorch-{kind}/*/model.onnx")]
 # What the names of node cases for other domains than ai.onnx start with.
 OTHER_DOMAINS = tuple(
     f"test_{name}" for name in ["ai_onnx_ml_", "adagrad", "adam", "momentum", "nesterov", "flexattention"]
@@ -31,8 +33,9 @@ def node_cases() -> list[Any]:
     return [case for case in cases if not case.name.startswith(OTHER_DOMAINS)]
 
 
-def test_there_are_nine_light_models() -> None:
+def test_the_package_has_the_models_these_tests_are_about() -> None:
     assert len(LIGHT) == 9
+    assert len(CONVERTED) == 117
 
 
 @pytest.mark.parametrize("path", LIGHT, ids=lambda path: path.stem)
@@ -45,6 +48,21 @@ def test_a_light_model_is_read_without_a_warning(path: Path) -> None:
     fed = [value.name for value in original.graph.input if value.name not in initializers]
     assert [value.name for value in imported.graph.graph.input] == fed
     assert [value.name for value in imported.graph.graph.output] == [value.name for value in original.graph.output]
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
+@pytest.mark.parametrize("path", CONVERTED, ids=lambda path: path.name)
+def test_a_converted_model_of_opset_6_to_9_computes_what_it_did(path: Path) -> None:
+    model = read_onnx(path / "model.onnx", Recorder).graph
+    data = path / "test_data_set_0"
+    names = [value.name for value in model.graph.input]
+    feeds = {name: loaded(data / f"input_{i}.pb") for i, name in enumerate(names)}
+    for i, found in enumerate(ReferenceEvaluator(model).run(None, feeds)):
+        assert same(found, loaded(data / f"output_{i}.pb"))
+
+
+def loaded(path: Path) -> Any:
+    return onnx.numpy_helper.to_array(onnx.load_tensor(path))
 
 
 @pytest.mark.parametrize("unknown", [frozenset(), WITH_FUNCTION], ids=["as ops", "as standard bodies"])

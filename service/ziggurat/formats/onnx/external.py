@@ -65,7 +65,7 @@ class ExternalData:
                 tensor=tensor,
             )
         parts = PurePosixPath(location.replace("\\", "/")).parts
-        if "\0" in location or parts[:1] == ("/",) or parts[0].endswith(":") or ".." in parts:
+        if not parts or "\0" in location or parts[0] == "/" or parts[0].endswith(":") or ".." in parts:
             raise InvalidModel(
                 f"external data location {location!r} must be a relative path inside the model's folder", tensor=tensor
             )

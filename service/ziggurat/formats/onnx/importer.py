@@ -45,6 +45,11 @@ class Importer:
         self._nodes_left -= len(protos)
         if self._nodes_left < 0:
             raise Unsupported(f"the model has more than {MAX_NODES} nodes once its functions are inlined")
+        for proto in protos:
+            for name in proto.output:
+                if name in scope.names:
+                    problem = "a node produces what is also an input or initializer"
+                    raise InvalidModel(problem, node=scope.prefix + label(proto), op=proto.op_type, tensor=name)
         for proto in in_order(protos, scope.knows):
             self._node(proto, scope)
 

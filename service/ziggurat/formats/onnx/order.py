@@ -109,6 +109,8 @@ def _cycle(nodes: Sequence[Any], needs: list[set[int]], stuck: set[int]) -> Inva
         path.append(index)
         index = min(needs[index] & stuck)
     cycle = path[place[index] :][::-1]
+    first_in_file = cycle.index(min(cycle))
+    cycle = cycle[first_in_file:] + cycle[:first_in_file]
     named = " -> ".join(f"'{label(nodes[i])}'" for i in [*cycle[:_MAX_NAMED], cycle[0]])
     more = f" ({len(cycle)} nodes)" if len(cycle) > _MAX_NAMED else ""
     first = nodes[cycle[0]]

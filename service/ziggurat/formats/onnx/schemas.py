@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import onnx.defs
 
-# The native graph's ops are those of this ai.onnx opset; files may import any from OLDEST to it.
+# The native graph's ops are those of this ai.onnx opset; files may import any from OLDEST to it, and older ones
+# whose ops already had the form of OLDEST.
 NEWEST = 28
-OLDEST = 7
+OLDEST = 6
 
 # Ops that an adapter turns into another one.
 RENAMED = {"Upsample": "Resize", "Scatter": "ScatterElements"}

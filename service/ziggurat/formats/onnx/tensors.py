@@ -20,6 +20,9 @@ _EXTERNAL = 1  # TensorProto.DataLocation
 # Sparse tensors are made dense; this many bytes at most, for a few indices may describe any size.
 MAX_DENSE_BYTES = 1 << 31
 
+# So that sizes in bytes, of elements of up to 16, fit into 63 bits.
+MAX_ELEMENTS = 1 << 58
+
 Data: TypeAlias = bytes | memoryview | FileRange | list[bytes]
 
 
@@ -128,6 +131,9 @@ def checked_shape(dims: Any, name: str) -> list[int]:
     shape = [int(dim) for dim in dims]
     if any(dim < 0 for dim in shape):
         raise InvalidModel(f"shape {shape} has a negative dimension", tensor=name)
+    # A dimension of 0 makes a tensor empty, yet strides are products of the others.
+    if math.prod(max(dim, 1) for dim in shape) > MAX_ELEMENTS:
+        raise InvalidModel(f"shape {shape} has more than {MAX_ELEMENTS} elements", tensor=name)
     return shape
 
 

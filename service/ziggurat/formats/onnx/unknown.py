@@ -54,7 +54,7 @@ class _Scan:
         if domain == "" and op == "Constant":
             return None
         if domain == "" and version < OLDEST and self._changed(op, version):
-            return f"{op} (in the form of opset {version}; older than {OLDEST}; see onnx.version_converter)"
+            return f"{op} (in the form of opset {version}, older than {OLDEST}; see onnx.version_converter)"
         newest = self.catalog.newest(domain, RENAMED.get(op, op) if domain == "" else op)
         if domain == "" and newest is not None and self.catalog.find(domain, op, version) is None:
             return f"{op} (not in opset {version} of ai.onnx)"

@@ -9,19 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from ziggurat.formats.onnx.adapters import control, inputs, normalization, sampling
+from ziggurat.formats.onnx.adapters import control, inputs, normalization, opset_6, sampling
 from ziggurat.formats.onnx.emit import Emit
 from ziggurat.formats.onnx.values import Node
 
 # Changes the node in place, or adds nodes itself and gives the ids of the node's outputs.
 Adapter: TypeAlias = Callable[[Node, Emit], list[int] | None]
 
-ADAPTERS: Mapping[str, tuple[tuple[int, Adapter], ...]] = {
-    **inputs.ADAPTERS,
-    **normalization.ADAPTERS,
-    **sampling.ADAPTERS,
-    **control.ADAPTERS,
-}
+
+def _gathered() -> dict[str, tuple[tuple[int, Adapter], ...]]:
+    rows: dict[str, tuple[tuple[int, Adapter], ...]] = {}
+    for module in (opset_6, inputs, normalization, sampling, control):
+        for op, own in module.ADAPTERS.items():
+            rows[op] = tuple(sorted((*rows.get(op, ()), *own), key=lambda row: row[0]))
+    return rows
+
+
+ADAPTERS: Mapping[str, tuple[tuple[int, Adapter], ...]] = _gathered()
 
 
 def adapt(node: Node, emit: Emit) -> list[int] | None:

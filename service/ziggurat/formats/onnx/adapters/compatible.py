@@ -1,4 +1,4 @@
-"""The versions of ai.onnx ops, from 8 on, that need no adapter: op -> the versions at which it changed.
+"""The versions of ai.onnx ops, from 7 on, that need no adapter: op -> the versions at which it changed.
 
 Every version of every op is here or is the `until` of a row in an adapter table; a test holds this against the
 schemas, so that a newer `onnx` package asks for a decision.
@@ -168,7 +168,7 @@ NEW_OPTION: Mapping[str, tuple[int, ...]] = {
     "ArgMax": (12,),
     "ArgMin": (12,),
     "Attention": (24, 25),
-    "AveragePool": (10, 19),
+    "AveragePool": (7, 10, 19),
     "Cast": (19, 24),
     "CastLike": (19, 24),
     "Constant": (11, 12),
