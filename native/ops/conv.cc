@@ -1,6 +1,4 @@
 // Convolutions: plain, transposed, deformable and of quantised tensors.
-#include "ops/expander.h"
-#include "ops/fused.h"
 #include "ops/op_list.h"
 #include "ops/rules.h"
 #include "ops/window.h"
@@ -65,18 +63,6 @@ void InferConvAt(InferContext& c, int x, int w, int b, DType dtype) {
 }
 
 void InferConv(InferContext& c) { InferConvAt(c, 0, 1, 2, c.InputDType(0)); }
-
-// activation(convolution + bias + residual)
-void ExpandFusedConv(Expander& e) {
-  Attributes attributes = e.node().attributes;
-  for (const char* own : {"activation", "activation_alpha", "activation_beta"}) attributes.erase(own);
-  std::vector<Value*> inputs = {e.Wide(e.In(0)), e.Wide(e.In(1))};
-  if (e.HasIn(2)) inputs.push_back(e.Wide(e.In(2)));
-  Value* y = e.Op("Conv", inputs, std::move(attributes));
-  if (e.HasIn(3)) y = e.Op("Add", {y, e.Wide(e.In(3))});
-  e.Return(0, ExpandActivation(e, y));
-}
-
 void InferConvInteger(InferContext& c) { InferConvAt(c, 0, 1, -1, DType::kInt32); }
 void InferQLinearConv(InferContext& c) { InferConvAt(c, 0, 3, 8, c.InputDType(7)); }
 
@@ -160,21 +146,6 @@ constexpr OpDef kOp_QLinearConv = {
     .attributes = {attr::String("auto_pad", "NOTSET"), attr::Ints("dilations"), attr::Int("group", 1),
                    attr::Ints("kernel_shape"), attr::Ints("pads"), attr::Ints("strides")},
     .infer = InferQLinearConv,
-};
-
-// Our own: inputs X, W, B, residual (of the output's shape).
-constexpr OpDef kOp_ZigFusedConv = {
-    .name = "FusedConv",
-    .domain = "zig",
-    .inputs = {{"X", kFloats, 'T'},
-               {"W", kFloats, 'T'},
-               {"B", kFloats, 'T', Param::kOptional},
-               {"residual", kFloats, 'T', Param::kOptional}},
-    .attributes = {attr::String("auto_pad", "NOTSET"), attr::Ints("dilations"), attr::Int("group", 1),
-                   attr::Ints("kernel_shape"), attr::Ints("pads"), attr::Ints("strides"),
-                   ZIGGURAT_ACTIVATION_ATTRIBUTES},
-    .infer = InferConv,
-    .expand = ExpandFusedConv,
 };
 
 }  // namespace ziggurat

@@ -1,6 +1,5 @@
 // Matrix products.
 #include "ops/expander.h"
-#include "ops/fused.h"
 #include "ops/op_list.h"
 #include "ops/rules.h"
 
@@ -8,13 +7,11 @@ namespace ziggurat {
 namespace {
 
 // NumPy's matmul: a vector becomes a row on the left, a column on the right, and that dimension is dropped again.
-void MatMulShape(InferContext& c, int a, int b, DType dtype, bool transpose_a = false, bool transpose_b = false) {
+void MatMulShape(InferContext& c, int a, int b, DType dtype) {
   c.ExpectRank(a, 1, kMaxRank);
   c.ExpectRank(b, 1, kMaxRank);
   if (!c.HasRank(a) || !c.HasRank(b)) return c.SetUnranked(0, dtype);
   std::vector<Dim> x = c.InputShape(a), y = c.InputShape(b);
-  if (transpose_a && x.size() > 1) std::swap(x[x.size() - 1], x[x.size() - 2]);
-  if (transpose_b && y.size() > 1) std::swap(y[y.size() - 1], y[y.size() - 2]);
   const bool row = x.size() == 1, column = y.size() == 1;
   if (row) x.insert(x.begin(), Dim(1));
   if (column) y.push_back(1);
@@ -90,37 +87,6 @@ void ExpandQLinearMatMul(Expander& e) {
   e.Return(0, e.Op("QuantizeLinear", {y, e.Wide(e.In(6)), e.In(7)}));
 }
 
-void InferFusedMatMul(InferContext& c) {
-  MatMulShape(c, 0, 1, c.InputDType(0), c.node().Int("transA") != 0, c.node().Int("transB") != 0);
-}
-
-// Swaps the last two dimensions.
-Value* Transposed(Expander& e, Value* x) {
-  const int rank = e.Rank(x);
-  if (rank < 2) return x;
-  std::vector<int64_t> perm(static_cast<size_t>(rank));
-  for (int i = 0; i < rank; ++i) perm[i] = i;
-  std::swap(perm[rank - 1], perm[rank - 2]);
-  return e.Op("Transpose", {x}, {{"perm", perm}});
-}
-
-// activation(alpha * product + beta * bias + residual)
-void ExpandFusedMatMul(Expander& e) {
-  Value *a = e.Wide(e.In(0)), *b = e.Wide(e.In(1));
-  if (e.node().Int("transA")) a = Transposed(e, a);
-  if (e.node().Int("transB")) b = Transposed(e, b);
-  Value* y = e.Op("MatMul", {a, b});
-  const float alpha = e.node().Float("alpha"), beta = e.node().Float("beta");
-  if (alpha != 1.0f) y = e.Op("Mul", {y, e.ScalarLike(y, alpha)});
-  if (e.HasIn(2)) {
-    Value* bias = e.Wide(e.In(2));
-    if (beta != 1.0f) bias = e.Op("Mul", {bias, e.ScalarLike(bias, beta)});
-    y = e.Op("Add", {y, bias});
-  }
-  if (e.HasIn(3)) y = e.Op("Add", {y, e.Wide(e.In(3))});
-  e.Return(0, ExpandActivation(e, y));
-}
-
 void InferDet(InferContext& c) {
   c.ExpectRank(0, 2, kMaxRank);
   if (!c.HasRank(0)) return c.SetUnranked(0, c.InputDType(0));
@@ -172,20 +138,6 @@ constexpr OpDef kOp_QLinearMatMul = {
                {"y_zero_point", kFloat8s | kBytes}},
     .infer = InferQLinearMatMul,
     .expand = ExpandQLinearMatMul,
-};
-
-// Our own: inputs A, B, bias (one a column), residual (of the product's shape).
-constexpr OpDef kOp_ZigFusedMatMul = {
-    .name = "FusedMatMul",
-    .domain = "zig",
-    .inputs = {{"A", kFloats, 'T'},
-               {"B", kFloats, 'T'},
-               {"bias", kFloats, 'T', Param::kOptional},
-               {"residual", kFloats, 'T', Param::kOptional}},
-    .attributes = {attr::Float("alpha", 1.0f), attr::Float("beta", 1.0f), attr::Int("transA", 0),
-                   attr::Int("transB", 0), ZIGGURAT_ACTIVATION_ATTRIBUTES},
-    .infer = InferFusedMatMul,
-    .expand = ExpandFusedMatMul,
 };
 
 }  // namespace ziggurat

@@ -1,4 +1,4 @@
-// What fused ops add to their product or convolution (ops/fused.h), read into an Epilogue.
+// What fused ops add to their product or convolution (ops/fused.cc), read into an Epilogue.
 #pragma once
 
 #include "cpu/kernel_table.h"

@@ -146,16 +146,6 @@ def test_a_small_file_cannot_describe_a_huge_graph(monkeypatch: pytest.MonkeyPat
         read(with_functions([node("A0", ["x"], ["y"], domain="f")], *functions))
 
 
-def test_names_of_inlined_nodes_stay_short() -> None:
-    long = "n" * 100_000
-    chain = [calls(f"A{i}", f"A{i + 1}") for i in range(30)]
-    body = helper.make_function("f", "A30", ["a"], ["b"], [node("Neg", ["a"], ["b"], long)], [AI])
-    call = node("A0", ["x"], ["y"], long, domain="f")
-    first = read(with_functions([call], *chain, body)).graph.graph.node[0]
-    assert len(first.name) < 1000
-    assert len(first.output[0]) < 1000
-
-
 def test_standard_bodies_take_the_place_of_ops_without_a_descriptor() -> None:
     made = model([node("Gelu", ["x"], ["y"], "gelu")], [X], [Y])
     ops = {found.op_type for found in read(made, unknown=WITH_FUNCTION).graph.graph.node}

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from ziggurat.formats.onnx.importer import Importer
 
 
-_MAX_PREFIX = 400
-
-
 def inline_local(importer: Importer, function: Any, node: Node, scope: Scope) -> list[int]:
     """The body of a FunctionProto of the model in place of a node that calls it."""
     defaults = importer.attributes.read_all(function.attribute_proto, _empty(scope), node.name, node.op)
@@ -28,7 +25,7 @@ def inline_local(importer: Importer, function: Any, node: Node, scope: Scope) ->
         if name not in defaults and name not in function.attribute:
             raise InvalidModel(f"the function has no attribute '{name}'", node=node.name, op=node.op)
     opsets = opset_versions(function.opset_import)
-    inner = Scope(scope.builder, opsets, None, {**defaults, **node.attributes}, _prefix(node))
+    inner = Scope(scope.builder, opsets, None, {**defaults, **node.attributes}, f"{node.name}/")
     with importer.nested(f"function {node.domain}.{node.op}"):
         return _inline(importer, function, node, inner)
 
@@ -45,7 +42,7 @@ def inline_standard(importer: Importer, node: Node, schema: Schema, scope: Scope
     attributes.update(node.attributes)
     # Bodies of other domains' ops may leave out that they speak ai.onnx.
     opsets = {"": NEWEST, **opset_versions(body.opset_import)}
-    inner = Scope(scope.builder, opsets, None, attributes, _prefix(node))
+    inner = Scope(scope.builder, opsets, None, attributes, f"{node.name}/")
     with importer.nested(f"standard body of {node.op}"):
         return _inline(importer, body, node, inner)
 
@@ -76,11 +73,6 @@ def _inline(importer: Importer, function: Any, node: Node, inner: Scope) -> list
         inner.lookup(name, node.name, node.op) if wanted else ABSENT
         for name, wanted in zip(function.output, node.outputs, strict=False)
     ]
-
-
-def _prefix(node: Node) -> str:
-    """What the names of a body's values and nodes start with; its end where calls nest deeply."""
-    return f"{node.name[-_MAX_PREFIX:]}/"
 
 
 def _empty(scope: Scope) -> Scope:

@@ -69,7 +69,7 @@ def body_hints(node: Node, builder: Builder) -> list[TypeSpec]:
 def _add_input(scope: Scope, value: Any, spec: TypeSpec) -> None:
     if not value.name:
         raise InvalidModel("a graph input has no name")
-    name = scope.full(value.name)
+    name = scope.prefix + value.name
     if spec[0] != "tensor":
         scope.define(value.name, scope.builder.input_of_type(name, spec))
         return
@@ -96,11 +96,11 @@ def _contents(importer: Importer, graph: Any, scope: Scope) -> None:
         if not tensor.name:
             raise InvalidModel("an initializer has no name")
         value = importer.tensors.read(tensor)
-        scope.define(tensor.name, importer.tensors.add(scope.builder, scope.full(tensor.name), value))
+        scope.define(tensor.name, importer.tensors.add(scope.builder, scope.prefix + tensor.name, value))
     for sparse in graph.sparse_initializer:
         name = sparse.values.name
         value = importer.tensors.read_sparse(sparse, name)
-        scope.define(name, importer.tensors.add(scope.builder, scope.full(name), value))
+        scope.define(name, importer.tensors.add(scope.builder, scope.prefix + name, value))
     importer.nodes(graph.node, scope)
 
 

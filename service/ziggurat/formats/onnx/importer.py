@@ -49,7 +49,7 @@ class Importer:
             for name in proto.output:
                 if name in scope.names:
                     problem = "a node produces what is also an input or initializer"
-                    raise InvalidModel(problem, node=scope.full(label(proto)), op=proto.op_type, tensor=name)
+                    raise InvalidModel(problem, node=scope.prefix + label(proto), op=proto.op_type, tensor=name)
         for proto in in_order(protos, scope.knows):
             self._node(proto, scope)
 
@@ -87,11 +87,11 @@ class Importer:
 
     def _node(self, proto: Any, scope: Scope) -> None:
         domain = plain_domain(proto.domain)
-        name, op = scope.full(label(proto)), proto.op_type
+        name, op = scope.prefix + label(proto), proto.op_type
         inputs = [scope.lookup(given, name, op) for given in proto.input]
         while inputs and inputs[-1] == ABSENT:
             inputs.pop()
-        outputs = [scope.full(given) if given else "" for given in proto.output]
+        outputs = [scope.prefix + given if given else "" for given in proto.output]
         attributes = self.attributes.read_all(proto.attribute, scope, name, op)
         node = Node(domain, op, name, scope.opsets.get(domain, 0), inputs, outputs, attributes)
         key = (domain, op, proto.overload)

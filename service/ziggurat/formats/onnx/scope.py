@@ -9,8 +9,6 @@ from ziggurat.errors import InvalidModel
 from ziggurat.formats.onnx.builder import ABSENT, Builder
 from ziggurat.formats.onnx.values import Value
 
-_MAX_NAME = 200
-
 
 @dataclass
 class Scope:
@@ -36,10 +34,6 @@ class Scope:
                 return scope.names[name]
             scope = scope.parent
         return None
-
-    def full(self, name: str) -> str:
-        """The name for the builder. Cut inside functions, where every call repeats it."""
-        return self.prefix + name[-_MAX_NAME:] if self.prefix else name
 
     def knows(self, name: str) -> bool:
         return self.find(name) is not None

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ziggurat.errors import InvalidModel, Unsupported, ZigguratError
+from ziggurat.errors import InvalidModel, Unsupported
 from ziggurat.formats.onnx import dtypes
 from ziggurat.formats.onnx.builder import Builder
 from ziggurat.formats.onnx.external import ExternalData, FileRange
@@ -18,9 +18,7 @@ from ziggurat.formats.onnx.walker import Blob, Skeleton
 _TYPED_FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
 _EXTERNAL = 1  # TensorProto.DataLocation
 # Sparse tensors are made dense; this many bytes at most, for a few indices may describe any size.
-MAX_DENSE_BYTES = 1 << 30
-# What all constants held in memory may take: a file of n bytes expands by 4 at most where it is honest (int2).
-_FREE_BYTES, _EXPANSION = 2 << 30, 8
+MAX_DENSE_BYTES = 1 << 31
 
 # So that sizes in bytes, of elements of up to 16, fit into 63 bits.
 MAX_ELEMENTS = 1 << 58
@@ -44,21 +42,15 @@ class Tensors:
         self._source = source
         self._skeleton = skeleton
         self._external = external
-        self._bytes_left = _FREE_BYTES + _EXPANSION * source.size
 
     def add(self, builder: Builder, name: str, value: TensorValue) -> int:
         """Makes the value a constant of the builder's graph."""
-        try:
-            if isinstance(value.data, FileRange):
-                path, offset, length = value.data
-                return builder.constant_file(name, value.dtype, value.shape, path, offset, length)
-            if isinstance(value.data, list):
-                return builder.string_constant(name, value.shape, value.data)
-            self._spend(len(value.data), name)
-            return builder.constant(name, value.dtype, value.shape, value.data)
-        except ZigguratError as error:
-            error.tensor = error.tensor or name
-            raise
+        if isinstance(value.data, FileRange):
+            path, offset, length = value.data
+            return builder.constant_file(name, value.dtype, value.shape, path, offset, length)
+        if isinstance(value.data, list):
+            return builder.string_constant(name, value.shape, value.data)
+        return builder.constant(name, value.dtype, value.shape, value.data)
 
     def read(self, proto: Any, name: str | None = None) -> TensorValue:
         name = proto.name if name is None else name
@@ -116,13 +108,6 @@ class Tensors:
         if self._source.path is not None:
             return FileRange(self._source.path, blob.offset, blob.length)
         return self._source.read(blob.offset, blob.length)
-
-    def _spend(self, size: int, name: str) -> None:
-        """Counts what is held in memory: sparse tensors and constants of functions may repeat a few bytes forever."""
-        self._bytes_left -= size
-        if self._bytes_left < 0:
-            limit = _FREE_BYTES + _EXPANSION * self._source.size
-            raise Unsupported(f"the constants of the model take more than {limit} bytes in memory", tensor=name)
 
     def _whole_bytes(self, data: bytes | memoryview | FileRange, dtype: int, bits: int, count: int) -> Data:
         """Bytes that native code may use as they are; only those that need work are read here."""
