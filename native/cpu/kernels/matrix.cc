@@ -14,9 +14,10 @@ const MatrixKernels kMatrixKernels = {
     .pack_a = &PackA,
     .pack_b = &PackB,
     .plain_gemm = nullptr,
-    .conv = nullptr,
-    .conv_scratch = nullptr,
-    .depthwise = nullptr,
+    .conv = &Conv,
+    .conv_scratch = &ConvScratch,
+    .depthwise = &Depthwise,
+    .depthwise_scratch = &DepthwiseScratch,
 };
 
 }  // namespace ziggurat::cpu::ZIGGURAT_ISA

@@ -83,7 +83,6 @@ using PlainGemmFn = void (*)(const PlainGemmArgs& args);
 struct MatrixKernels {
   int mr;  // rows and
   int nr;  // columns of the register tile
-  // Rows of A that one pass keeps in the second-level cache, for a given k.
   void (*gemm)(const GemmArgs& args);
   int64_t (*gemm_scratch)(int64_t m, int64_t k);  // floats
   void (*pack_a)(const MatrixView& a, int64_t m, int64_t k, float* packed);
@@ -91,7 +90,9 @@ struct MatrixKernels {
   PlainGemmFn (*plain_gemm)(DType dtype);  // float64, int32, uint32, int64, uint64; null for others
   void (*conv)(const ConvArgs& args);
   int64_t (*conv_scratch)(const ConvShape& shape);  // floats
+  // One channel in, one out, for channels [first_tile, last_tile): out_channels and channels of the shape are 1.
   void (*depthwise)(const ConvArgs& args);
+  int64_t (*depthwise_scratch)(const ConvShape& shape);  // floats
 };
 
 inline int64_t PackedAFloats(const MatrixKernels& kernels, int64_t m, int64_t k) {

@@ -7,8 +7,8 @@
 
 namespace ziggurat::cpu {
 
-// y = activation(scale * product + bias_scale * column_bias + row_bias + residual_scale * residual), each operation rounded by itself, so that the
-// result has the bits of the separate ops.
+// y = activation(scale * product + bias_scale * column_bias + row_bias + residual_scale * residual), each operation
+// rounded by itself, so that the result has the bits of the separate ops.
 struct Epilogue {
   float scale = 1;
   const float* column_bias = nullptr;  // one a column

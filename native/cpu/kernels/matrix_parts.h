@@ -18,5 +18,6 @@ PlainGemmFn FindPlainGemm(DType dtype);
 void Conv(const ConvArgs& args);
 int64_t ConvScratch(const ConvShape& shape);
 void Depthwise(const ConvArgs& args);
+int64_t DepthwiseScratch(const ConvShape& shape);
 
 }  // namespace ziggurat::cpu::ZIGGURAT_ISA

@@ -1,0 +1,199 @@
+#include <cmath>
+
+#include "check.h"
+#include "cpu/op_harness.h"
+#include "tensor/half.h"
+
+namespace ziggurat::test {
+namespace {
+
+struct ConvCase {
+  Shape x, w;
+  std::vector<int64_t> strides, dilations, pads;  // empty: ONNX's defaults
+  int64_t group = 1;
+  std::string auto_pad = "NOTSET";
+};
+
+Attributes AttributesOf(const ConvCase& c) {
+  Attributes attributes = {{"group", c.group}, {"auto_pad", c.auto_pad}};
+  if (!c.strides.empty()) attributes["strides"] = c.strides;
+  if (!c.dilations.empty()) attributes["dilations"] = c.dilations;
+  if (!c.pads.empty()) attributes["pads"] = c.pads;
+  return attributes;
+}
+
+// The definition, in float64, for up to three spatial axes. `out` is what inference found.
+std::vector<double> Reference(const ConvCase& c, const HostTensor& x, const HostTensor& w, const Shape& out) {
+  const int axes = c.x.rank() - 2;
+  int64_t in[3] = {1, 1, 1}, k[3] = {1, 1, 1}, o[3] = {1, 1, 1}, s[3] = {1, 1, 1}, d[3] = {1, 1, 1}, p[3] = {0, 0, 0};
+  for (int i = 0; i < axes; ++i) {
+    const int at = 3 - axes + i;
+    in[at] = c.x[2 + i], k[at] = c.w[2 + i], o[at] = out[2 + i];
+    if (!c.strides.empty()) s[at] = c.strides[i];
+    if (!c.dilations.empty()) d[at] = c.dilations[i];
+    if (!c.pads.empty()) p[at] = c.pads[i];
+    if (c.auto_pad[0] == 'S') {
+      const int64_t total = std::max<int64_t>(0, (o[at] - 1) * s[at] + (k[at] - 1) * d[at] + 1 - in[at]);
+      p[at] = c.auto_pad == "SAME_UPPER" ? total / 2 : (total + 1) / 2;
+    }
+  }
+  const int64_t channels = c.w[1], outs = c.w[0] / c.group;
+  std::vector<double> y(static_cast<size_t>(out.Count()));
+  size_t at = 0;
+  for (int64_t n = 0; n < out[0]; ++n)
+    for (int64_t oc = 0; oc < out[1]; ++oc)
+      for (int64_t i = 0; i < o[0] * o[1] * o[2]; ++i, ++at) {
+        const int64_t pos[3] = {i / (o[1] * o[2]), i / o[2] % o[1], i % o[2]};
+        for (int64_t ic = 0; ic < channels; ++ic)
+          for (int64_t tap = 0; tap < k[0] * k[1] * k[2]; ++tap) {
+            const int64_t t[3] = {tap / (k[1] * k[2]), tap / k[2] % k[1], tap % k[2]};
+            int64_t from = n * c.x[1] + oc / outs * channels + ic;
+            bool inside = true;
+            for (int a = 0; a < 3; ++a) {
+              const int64_t q = pos[a] * s[a] + t[a] * d[a] - p[a];
+              inside &= q >= 0 && q < in[a];
+              from = from * in[a] + q;
+            }
+            if (inside)
+              y[at] +=
+                  static_cast<double>(x.At<float>(from)) * w.At<float>((oc * channels + ic) * k[0] * k[1] * k[2] + tap);
+          }
+      }
+  return y;
+}
+
+const ConvCase kCases[] = {
+    {{1, 3, 9, 9}, {5, 3, 3, 3}, {}, {}, {}},
+    {{2, 3, 9, 11}, {17, 3, 3, 3}, {}, {}, {1, 1, 1, 1}},
+    {{1, 64, 14, 14}, {40, 64, 3, 3}, {}, {}, {1, 1, 1, 1}},
+    {{1, 3, 30, 30}, {8, 3, 7, 7}, {2, 2}, {}, {3, 3, 3, 3}},
+    {{2, 33, 7, 7}, {20, 33, 1, 1}, {}, {}, {}},
+    {{1, 8, 10, 10}, {6, 8, 1, 1}, {2, 2}, {}, {}},
+    {{1, 4, 13, 12}, {6, 4, 3, 2}, {2, 3}, {2, 1}, {2, 0, 1, 3}},
+    {{1, 8, 8, 8}, {12, 4, 3, 3}, {}, {}, {1, 1, 1, 1}, 2},
+    {{2, 6, 8, 8}, {12, 1, 3, 3}, {}, {}, {1, 1, 1, 1}, 6},
+    {{1, 2, 5, 5}, {3, 2, 3, 3}, {2, 2}, {}, {}, 1, "SAME_UPPER"},
+    {{1, 2, 6, 5}, {3, 2, 4, 3}, {2, 1}, {}, {}, 1, "SAME_LOWER"},
+    {{1, 2, 6, 5}, {3, 2, 4, 3}, {}, {}, {}, 1, "VALID"},
+    {{3, 5, 40}, {7, 5, 9}, {3}, {2}, {4, 8}},
+    {{1, 1, 300}, {2, 1, 150}, {}, {}, {10, 0}},
+    {{1, 3, 5, 6, 7}, {4, 3, 2, 3, 3}, {1, 2, 1}, {}, {1, 0, 1, 0, 1, 1}},
+    {{1, 1, 1, 1}, {1, 1, 3, 3}, {}, {}, {1, 1, 1, 1}},
+    {{1, 2, 2, 2}, {2, 2, 3, 3}, {}, {}, {9, 9, 9, 9}},
+    {{1, 600, 3, 3}, {3, 600, 3, 3}, {}, {}, {1, 1, 1, 1}},
+    // depthwise
+    {{2, 6, 8, 8}, {6, 1, 3, 3}, {}, {}, {1, 1, 1, 1}, 6},
+    {{1, 5, 40, 75}, {5, 1, 3, 3}, {}, {}, {1, 1, 1, 1}, 5},
+    {{1, 5, 23, 37}, {5, 1, 5, 5}, {2, 2}, {}, {2, 2, 1, 1}, 5},
+    {{1, 3, 14, 14}, {3, 1, 3, 3}, {1, 3}, {2, 2}, {2, 2, 2, 2}, 3},
+    {{1, 4, 300}, {4, 1, 160}, {}, {}, {5, 5}, 4},
+    {{1, 2, 4, 5, 6}, {2, 1, 2, 2, 3}, {2, 1, 1}, {}, {1, 1, 1, 0, 0, 1}, 2},
+    {{1, 2, 2, 2}, {2, 1, 3, 3}, {}, {}, {9, 9, 9, 9}, 2},
+};
+
+}  // namespace
+
+TEST(conv_matches_its_definition_for_all_windows_groups_and_ranks) {
+  for (const cpu::KernelTable* table : HostTables())
+    for (const ConvCase& c : kCases)
+      for (bool constant : {true, false}) {
+        const HostTensor x = RandomFloats(c.x, 1, -1, 1), bias = RandomFloats({c.w[0]}, 3, -1, 1);
+        HostTensor w = RandomFloats(c.w, 2, -1, 1);
+        w.constant = constant;
+        const HostTensor plain = OneOp("Conv", {x, w}, AttributesOf(c)).Run(*table, 2)[0];
+        const HostTensor biased = OneOp("Conv", {x, w, bias}, AttributesOf(c)).Run(*table, 1)[0];
+        const std::vector<double> expected = Reference(c, x, w, plain.shape);
+        const int64_t pixels = plain.shape.Count(2, plain.shape.rank());
+        for (size_t i = 0; i < expected.size(); ++i) {
+          const int64_t at = static_cast<int64_t>(i);
+          CHECK(std::fabs(plain.At<float>(at) - expected[i]) < 2e-4, table->isa, " x ", c.x, " w ", c.w, " at ", at,
+                " got ", plain.At<float>(at), " expected ", expected[i]);
+          const float sum = plain.At<float>(at) + bias.At<float>(at / pixels % c.w[0]);
+          CHECK(biased.At<float>(at) == sum, "bias ", c.x);
+        }
+      }
+}
+
+TEST(conv_has_the_same_bits_for_any_batch_and_thread_count) {
+  for (const cpu::KernelTable* table : HostTables())
+    for (const ConvCase& c : kCases) {
+      ConvCase three = c;
+      three.x[0] = 3;
+      const HostTensor x = RandomFloats(three.x, 4);
+      HostTensor w = RandomFloats(c.w, 5);
+      w.constant = true;
+      const HostTensor all = OneOp("Conv", {x, w}, AttributesOf(c)).Run(*table, 1)[0];
+      CHECK(OneOp("Conv", {x, w}, AttributesOf(c)).Run(*table, 3)[0].bytes == all.bytes, c.x);
+      const size_t in_bytes = x.bytes.size() / 3, out_bytes = all.bytes.size() / 3;
+      Shape one = three.x;
+      one[0] = 1;
+      HostTensor last{DType::kFloat32, one, {x.bytes.begin() + static_cast<ptrdiff_t>(2 * in_bytes), x.bytes.end()}};
+      const HostTensor alone = OneOp("Conv", {last, w}, AttributesOf(c)).Run(*table, 2)[0];
+      CHECK(
+          std::equal(alone.bytes.begin(), alone.bytes.end(), all.bytes.begin() + static_cast<ptrdiff_t>(2 * out_bytes)),
+          table->isa, " ", c.x);
+    }
+}
+
+TEST(fused_conv_has_the_bits_of_separate_ops) {
+  for (const cpu::KernelTable* table : HostTables())
+    for (const ConvCase& c : kCases) {
+      const HostTensor x = RandomFloats(c.x, 6), bias = RandomFloats({c.w[0]}, 8);
+      HostTensor w = RandomFloats(c.w, 7);
+      w.constant = true;
+      HostTensor y = OneOp("Conv", {x, w, bias}, AttributesOf(c)).Run(*table)[0];
+      const HostTensor residual = RandomFloats(y.shape, 9);
+      y = OneOp("Relu", {OneOp("Add", {y, residual}).Run(*table)[0]}).Run(*table)[0];
+      Attributes attributes = AttributesOf(c);
+      attributes["activation"] = std::string("relu");
+      const HostTensor fused = OneOp("FusedConv", {x, w, bias, residual}, attributes, 1, "zig").Run(*table, 2)[0];
+      CHECK(fused.bytes == y.bytes, table->isa, " ", c.x, " ", c.w);
+    }
+}
+
+TEST(conv_multiplies_padding_so_that_infinite_weights_give_nan) {
+  for (const cpu::KernelTable* table : HostTables())
+    for (int64_t group : {1, 2}) {
+      HostTensor w = Floats({2, 2 / group, 3, 3}, std::vector<float>(static_cast<size_t>(36 / group), 1.0f));
+      w.constant = true;
+      const float infinity = INFINITY;
+      std::memcpy(w.bytes.data(), &infinity, 4);  // the tap that meets padding at the first pixel
+      const HostTensor y = OneOp("Conv", {RandomFloats({1, 2, 4, 4}, 10, 1, 2), w},
+                                 {{"pads", std::vector<int64_t>{1, 1, 1, 1}}, {"group", group}})
+                               .Run(*table)[0];
+      CHECK(std::isnan(y.At<float>(0)) && std::isinf(y.At<float>(5)) && std::isfinite(y.At<float>(16)), table->isa);
+    }
+}
+
+TEST(conv_of_half_types_computes_in_float32_and_rounds_once) {
+  for (const cpu::KernelTable* table : HostTables())
+    for (DType dtype : {DType::kFloat16, DType::kBFloat16})
+      for (const ConvCase& c : {kCases[1], kCases[18]}) {
+        Random random(11);
+        const bool half = dtype == DType::kFloat16;
+        const auto make = [&](const Shape& shape, std::vector<uint16_t>& narrow, std::vector<float>& wide) {
+          for (int64_t i = 0; i < shape.Count(); ++i) {
+            const float v = random.Uniform(-1, 1);
+            narrow.push_back(half ? FloatToFloat16(v) : FloatToBFloat16(v));
+            wide.push_back(half ? Float16ToFloat(narrow.back()) : BFloat16ToFloat(narrow.back()));
+          }
+        };
+        std::vector<uint16_t> x16, w16, b16;
+        std::vector<float> x, w, b;
+        make(c.x, x16, x), make(c.w, w16, w), make({c.w[0]}, b16, b);
+        const HostTensor wide =
+            OneOp("Conv", {Floats(c.x, x), Floats(c.w, w), Floats({c.w[0]}, b)}, AttributesOf(c)).Run(*table)[0];
+        for (bool constant : {false, true}) {
+          const HostTensor y =
+              OneOp("Conv", {Tensor(dtype, c.x, x16), Tensor(dtype, c.w, w16, constant), Tensor(dtype, {c.w[0]}, b16)},
+                    AttributesOf(c))
+                  .Run(*table, 2)[0];
+          for (int64_t i = 0; i < y.shape.Count(); ++i) {
+            const float v = wide.At<float>(i);
+            CHECK(y.At<uint16_t>(i) == (half ? FloatToFloat16(v) : FloatToBFloat16(v)), Name(dtype));
+          }
+        }
+      }
+}
+
+}  // namespace ziggurat::test
