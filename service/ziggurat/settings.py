@@ -56,9 +56,9 @@ class EngineSettings(Group):
         default=None, ge=1, le=4096, description="Worker threads; default: what the machine grants."
     )
     memory_limit: ByteSize | None = Field(
-        default=None, description="Budget of the engine, as 512MiB or 8GB; default: none."
+        default=None, description="Budget of the engine, as 8GiB; default: nine tenths of the machine's memory."
     )
-    isa: str | None = Field(default=None, description="Force a lower instruction set: sse4.2, avx2, avx512, ...")
+    isa: str | None = Field(default=None, description="Force a lower instruction set: sse42, avx2, avx512, avx512vnni.")
     cache_dir: Path | None = Field(default=None, description="Folder for the engine's caches.")
     device: str = Field(default="auto", description="Device that models are loaded on.")
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 import ml_dtypes
 import numpy as np
 
+from ziggurat.errors import Unsupported
+from ziggurat.types import TensorSpec
+
 
 @dataclass(frozen=True, slots=True)
 class Datatype:
@@ -55,6 +58,8 @@ ALL = (
     _binary("INT2", "int2"),
     _binary("UINT2", "uint2"),
     _binary("FP4E2M1FN", "float4_e2m1fn"),
+    _binary("FP6E2M3FN", "float6_e2m3fn"),
+    _binary("FP6E3M2FN", "float6_e3m2fn"),
     _binary("FP8E4M3FN", "float8_e4m3fn"),
     _binary("FP8E4M3FNUZ", "float8_e4m3fnuz"),
     _binary("FP8E5M2", "float8_e5m2"),
@@ -64,10 +69,20 @@ ALL = (
     _binary("COMPLEX128", "complex128"),
 )
 
+# What a model may take or give besides tensors; told in its metadata, but with no form in V2.
+NO_TENSORS = frozenset(("sequence", "optional", "map", "sparse", "resource"))
+
 BY_NAME = {one.name: one for one in ALL}
 BY_ENGINE = {one.engine: one for one in ALL}
 
-# The largest byte that is an element, for the types of which a byte can hold more than there are values. A signed
+
+def datatype_of(spec: TensorSpec) -> Datatype:
+    if spec.dtype in NO_TENSORS:
+        raise Unsupported(f"is no tensor but of kind '{spec.dtype}', which V2 cannot carry", tensor=spec.name)
+    return BY_ENGINE[spec.dtype]
+
+
+# The least and the largest byte that is an element, for types of which a byte could hold more than there are. A signed
 # element takes its sign along: -8 of INT4 is the byte 0xF8.
 BYTE_RANGES: dict[str, tuple[int, int]] = {
     "BOOL": (0, 1),
@@ -76,4 +91,6 @@ BYTE_RANGES: dict[str, tuple[int, int]] = {
     "INT2": (-2, 1),
     "UINT2": (0, 3),
     "FP4E2M1FN": (0, 15),
+    "FP6E2M3FN": (0, 63),
+    "FP6E3M2FN": (0, 63),
 }

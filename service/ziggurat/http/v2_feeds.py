@@ -11,7 +11,7 @@ import numpy as np
 
 from ziggurat.errors import InvalidArgument
 from ziggurat.http import tensors
-from ziggurat.http.datatypes import BY_ENGINE, BY_NAME, Datatype
+from ziggurat.http.datatypes import BY_NAME, Datatype, datatype_of
 from ziggurat.http.v2_request import Output, Request, tensor_parameters
 from ziggurat.types import TensorSpec
 
@@ -69,7 +69,7 @@ def _unknown(kind: str, name: str, known: list[str]) -> str:
 
 def _datatype(item: dict[str, Any], spec: TensorSpec) -> Datatype:
     name = item.get("datatype")
-    expected = BY_ENGINE[spec.dtype]
+    expected = datatype_of(spec)
     if name != expected.name:
         known = "" if name in BY_NAME else ", which is no datatype"
         raise InvalidArgument(f"expected datatype {expected.name}, got {name!r}{known}", tensor=spec.name)
@@ -111,7 +111,7 @@ def _raw_feed(raw: memoryview, specs: Sequence[TensorSpec]) -> dict[str, tensors
     """A body without JSON: its size gives the one dimension that is not fixed."""
     if len(specs) != 1:
         raise InvalidArgument(f"a raw body is for models with one input, this one has {len(specs)}")
-    spec, datatype = specs[0], BY_ENGINE[specs[0].dtype]
+    spec, datatype = specs[0], datatype_of(specs[0])
     extents = list(spec.shape or (None,))
     free = [axis for axis, extent in enumerate(extents) if extent is None]
     if len(free) == 2 and free[0] == 0:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import orjson
 
-from ziggurat.errors import InvalidArgument
+from ziggurat.errors import InvalidArgument, Unsupported
 from ziggurat.http import tensors
-from ziggurat.http.datatypes import BY_ENGINE, BY_NAME
+from ziggurat.http.datatypes import BY_ENGINE, BY_NAME, Datatype
 from ziggurat.http.v2_request import Output, Request
 
 Part = bytes | memoryview
@@ -33,7 +33,7 @@ def encode(request: Request, name: str, version: str, arrays: dict[str, tensors.
     binary: list[Part] = []
     for output in request.outputs or [Output(key) for key in arrays]:
         array = arrays[output.name]
-        datatype = BY_ENGINE["string" if array.dtype == object else array.dtype.name]
+        datatype = _datatype(array, output.name)
         if output.classes:
             array, datatype = _classify(array, output), BY_NAME["BYTES"]
         item: dict[str, Any] = {"name": output.name, "datatype": datatype.name, "shape": array.shape}
@@ -50,6 +50,12 @@ def encode(request: Request, name: str, version: str, arrays: dict[str, tensors.
     head = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
     framed = any("parameters" in item for item in described)
     return Body([head, *binary], len(head) if framed else None)
+
+
+def _datatype(value: object, name: str) -> Datatype:
+    if not isinstance(value, np.ndarray):
+        raise Unsupported("is no tensor, which V2 cannot carry", tensor=name)
+    return BY_ENGINE["string" if value.dtype == object else value.dtype.name]
 
 
 def _classify(array: tensors.Array, output: Output) -> tensors.Array:

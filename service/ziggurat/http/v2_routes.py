@@ -8,7 +8,7 @@ import orjson
 from fastapi import APIRouter, HTTPException, Response
 
 from ziggurat.errors import Unavailable
-from ziggurat.http.datatypes import BY_ENGINE
+from ziggurat.http.datatypes import BY_ENGINE, NO_TENSORS
 from ziggurat.serving.registry import State
 from ziggurat.version import __version__
 
@@ -88,4 +88,5 @@ def metadata(serving: Serving, name: str, version: str | None) -> dict[str, Any]
 def describe(spec: TensorSpec) -> dict[str, Any]:
     """A tensor as V2 tells it: -1 for a dimension that varies, and where not even the rank is known."""
     shape = [-1] if spec.shape is None else [-1 if extent is None else extent for extent in spec.shape]
-    return {"name": spec.name, "datatype": BY_ENGINE[spec.dtype].name, "shape": shape}
+    name = spec.dtype.upper() if spec.dtype in NO_TENSORS else BY_ENGINE[spec.dtype].name
+    return {"name": spec.name, "datatype": name, "shape": shape}

@@ -6,47 +6,18 @@ import enum
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ziggurat.errors import NotFound, Unavailable, ZigguratError
 from ziggurat.serving.repository import Found, version_key
 
 if TYPE_CHECKING:
-    import numpy
     from structlog.typing import FilteringBoundLogger
 
-    from ziggurat.types import TensorSpec
-
-
-class Cancel(Protocol):
-    def cancel(self) -> None: ...
-
-
-class Plan(Protocol):
-    @property
-    def fallback_steps(self) -> int: ...
-
-
-class ServedModel(Protocol):
-    """What serving needs of an engine's model."""
-
-    @property
-    def inputs(self) -> list[TensorSpec]: ...
-    @property
-    def outputs(self) -> list[TensorSpec]: ...
-    def run(
-        self,
-        feeds: Mapping[str, numpy.ndarray],
-        outputs: list[str] | None = None,
-        *,
-        deadline: float | None = None,
-        cancel: Cancel | None = None,
-    ) -> dict[str, numpy.ndarray]: ...
-    def plan(self) -> Plan: ...
-    def close(self) -> None: ...
+    from ziggurat.engine import Model
 
 
 # What a job of a model is taken to last until some twenty of them have shown otherwise.
@@ -65,8 +36,9 @@ class Status:
 
     state: State
     reason: str = ""
-    model: ServedModel | None = None
+    model: Model | None = None
     load_seconds: float = 0.0
+    fallback_steps: int = 0
 
 
 class Entry:
@@ -83,7 +55,7 @@ class Entry:
         """Moves `seconds` a step towards what a job took: it follows the median, which a hiccup does not move far."""
         self.seconds *= 1.2 if seconds > self.seconds else 0.85
 
-    def ready_model(self) -> ServedModel:
+    def ready_model(self) -> Model:
         """Raises Unavailable with the reason where the model is not ready."""
         status = self.status
         if status.model is None:
@@ -95,11 +67,12 @@ class Entry:
 class Registry:
     """Finds entries by name and version, and loads them: each on its own, so that a bad model harms no other."""
 
-    def __init__(self, load: Callable[[Path], ServedModel], logger: FilteringBoundLogger) -> None:
+    def __init__(self, load: Callable[[Path], Model], logger: FilteringBoundLogger) -> None:
         self._load = load
         self._logger = logger
         self._models: dict[str, dict[str, Entry]] = {}
         self._waiting: queue.SimpleQueue[Entry] = queue.SimpleQueue()
+        self._loaders: list[threading.Thread] = []
         self._closed = False
         self._lock = threading.Lock()  # orders the publishing of a loaded model against close()
 
@@ -112,7 +85,13 @@ class Registry:
                 self._waiting.put(entry)
         for index in range(min(threads, self._waiting.qsize())):
             # Daemons: a load that takes minutes must not hold up the end of the process.
-            threading.Thread(target=self._load_waiting, name=f"load-{index}", daemon=True).start()
+            thread = threading.Thread(target=self._load_waiting, name=f"load-{index}", daemon=True)
+            self._loaders.append(thread)
+            thread.start()
+
+    def busy(self) -> bool:
+        """Whether a load is still under way."""
+        return any(thread.is_alive() for thread in self._loaders)
 
     def entries(self) -> list[Entry]:
         return [entry for versions in self._models.values() for entry in versions.values()]
@@ -163,6 +142,7 @@ class Registry:
         log = self._logger.bind(model=entry.name, version=entry.version)
         try:
             model = self._load(entry.path)
+            fallback_steps = model.plan().fallback_steps
         except ZigguratError as error:
             log.error("model failed to load", reason=str(error), code=error.code)
             return Status(State.UNAVAILABLE, str(error), None, time.monotonic() - begin)
@@ -171,7 +151,7 @@ class Registry:
             return Status(State.UNAVAILABLE, f"internal error: {error!r}", None, time.monotonic() - begin)
         seconds = time.monotonic() - begin
         log.info("model ready", seconds=round(seconds, 3))
-        return Status(State.READY, "", model, seconds)
+        return Status(State.READY, "", model, seconds, fallback_steps)
 
     def _publish(self, entry: Entry, status: Status) -> None:
         with self._lock:

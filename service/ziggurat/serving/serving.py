@@ -9,16 +9,16 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from ziggurat.errors import DeadlineExceeded
 from ziggurat.serving.admission import Admission
-from ziggurat.serving.registry import UNKNOWN_SECONDS, Cancel, Entry, Registry, ServedModel, State
+from ziggurat.serving.registry import UNKNOWN_SECONDS, Entry, Registry, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy
+    from ziggurat.engine import CancelToken, Model
 
 Result = TypeVar("Result")
 
@@ -32,12 +32,12 @@ HOLD_SECONDS = 2e-3
 class Turn:
     """One request's time on a thread. A job reads its input, calls `run` and writes its answer, all in one go."""
 
-    model: ServedModel
-    cancel: Cancel
+    model: Model
+    cancel: CancelToken
     deadline: float | None
     compute_seconds: float = 0.0
 
-    def run(self, feeds: Mapping[str, numpy.ndarray], outputs: list[str] | None) -> dict[str, numpy.ndarray]:
+    def run(self, feeds: Mapping[str, Any], outputs: list[str] | None) -> dict[str, Any]:
         if self.deadline is not None and time.monotonic() >= self.deadline:
             raise DeadlineExceeded("the deadline passed before the model ran")
         begin = time.monotonic()
@@ -70,7 +70,7 @@ class Serving:
         self,
         registry: Registry,
         admission: Admission,
-        new_cancel: Callable[[], Cancel],
+        new_cancel: Callable[[], CancelToken],
         required: tuple[str, ...] = (),
         hang_seconds: float = 600.0,
     ) -> None:
@@ -81,7 +81,7 @@ class Serving:
         self._required = required
         self._hang_seconds = hang_seconds
         self._last_progress = time.monotonic()
-        self._running: set[Cancel] = set()
+        self._running: set[CancelToken] = set()
         self._threads = ThreadPoolExecutor(admission.permits, thread_name_prefix="infer")
 
     def live(self) -> bool:
