@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-all bench check fmt dist clean
+.PHONY: help serve test test-all bench check fmt dist sanitize clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,11 @@ fmt: ## rewrites sources in the house's format
 dist: ## builds the wheel and the source archive into dist/
 	@tools/setup dev
 	@$(BIN)/python -m build --outdir dist
+
+sanitize: ## native and model tests under AddressSanitizer and UBSan, then concurrent runs under ThreadSanitizer
+	@tools/setup test
+	@tools/sanitize address
+	@tools/sanitize thread
 
 clean: ## removes the environment and everything built
 	rm -rf .venv build dist service/ziggurat/_native*.so
