@@ -23,8 +23,9 @@ test-all: ## every test there is, the heavy ones too; the result is written to d
 	@tools/setup dev -- native_tests
 	@tools/test all $(ARGS)
 
-bench: ## the scoreboards of benchmarks/
-	@tools/setup test
+bench: ## the machine's limits, then whole models against ONNX Runtime (ARGS="squeezenet resnet50")
+	@tools/setup test -- limits
+	@$(BIN)/python -m benchmarks.limits
 	@$(BIN)/python -m benchmarks.models $(ARGS)
 
 check: ## linters, types, formats and layers, without running anything

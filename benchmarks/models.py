@@ -1,6 +1,7 @@
 """Whole models against ONNX Runtime: python -m benchmarks.models [--threads N] [--seconds S] [NAME or FILE.onnx ...]
 
-Prints for each model both engines' milliseconds, how many times as fast ziggurat is, and the multiply-adds per second.
+Prints for each model both engines' milliseconds, how many times as fast ziggurat is, and the share of the machine's
+multiply-add peak that it reaches.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from benchmarks.limits.__main__ import multiply_add_peak
 from benchmarks.timing import Timing, compare
 from tests.conformance import light_models, small_models
 from tests.conformance.inputs import feeds_for
@@ -52,11 +54,12 @@ def multiply_adds(model: bytes, feeds: dict[str, np.ndarray]) -> int:
     return total
 
 
-def row(name: str, model: bytes, threads: int, seconds: float, batch: int) -> dict[str, Any]:
+def row(name: str, model: bytes, threads: int, seconds: float, batch: int, peak: float) -> dict[str, Any]:
     feeds = feeds_for(model, batch, sequence=128)
     timings = compare(["ziggurat", "onnxruntime"], model, threads, feeds, seconds)
     found: dict[str, Any] = {"model": name, "threads": threads, "batch": batch}
     found["multiply_adds"] = multiply_adds(model, feeds)
+    found["peak"] = peak
     for engine, timing in timings.items():
         found[engine] = vars(timing) if isinstance(timing, Timing) else timing
     return found
@@ -68,9 +71,9 @@ def text(found: dict[str, Any]) -> str:
         if isinstance(timing, str):
             return f"{found['model']:<24} {engine}: {timing[:150]}"
     spread = (ours["high"] - ours["low"]) / ours["median"]
-    rate = 2e-9 * found["multiply_adds"] / ours["median"]
+    share = 2 * found["multiply_adds"] / ours["median"] / found["peak"]
     times = f"{1e3 * ours['median']:>12.3f} {1e3 * peer['median']:>15.3f} {peer['median'] / ours['median']:>10.2f}"
-    return f"{found['model']:<24} {times} {spread:>8.0%} {rate:>10.1f}"
+    return f"{found['model']:<24} {times} {spread:>8.0%} {share:>8.0%}"
 
 
 def main() -> None:
@@ -80,11 +83,11 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("models", nargs="*", default=DEFAULT, help=f"files, or of {', '.join(MAKERS)}")
     arguments = parser.parse_args()
-    print(f"{'model':<24} {'ziggurat ms':>12} {'onnxruntime ms':>15} {'x as fast':>10} {'spread':>8} {'GFLOP/s':>10}")
-    rows = []
+    print(f"{'model':<24} {'ziggurat ms':>12} {'onnxruntime ms':>15} {'x as fast':>10} {'spread':>8} {'of peak':>8}")
+    rows, peak = [], multiply_add_peak(arguments.threads)
     for name in arguments.models:
         model = MAKERS[name]() if name in MAKERS else Path(name).read_bytes()
-        rows.append(row(name, model, arguments.threads, arguments.seconds, arguments.batch))
+        rows.append(row(name, model, arguments.threads, arguments.seconds, arguments.batch, peak))
         print(text(rows[-1]), flush=True)
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / "models.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
