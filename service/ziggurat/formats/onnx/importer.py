@@ -65,7 +65,8 @@ class Importer:
             return builder.node(node.domain, node.op, node.name, node.inputs, node.outputs, attributes)
         schema = self.catalog.newest(node.domain, node.op)
         if schema is None or not schema.has_function:
-            raise node.unsupported("this operator is not supported")
+            within = f" (in the {self._nesting[-1]})" if self._nesting else ""
+            raise node.unsupported(f"this operator is not supported{within}")
         return inline_standard(self, node, schema, scope)
 
     def warn(self, message: str) -> None:
@@ -120,6 +121,8 @@ class Importer:
                 upper = f" to {most}" if most < 2**31 - 1 else " or more"
                 expected = f"{least}{upper if least != most else ''}"
                 raise InvalidModel(f"has {count} {what}, expected {expected}", node=node.name, op=node.op)
+        if schema.variadic_from is not None and ABSENT in node.inputs[schema.variadic_from :]:
+            raise InvalidModel("leaves out one of a list of inputs", node=node.name, op=node.op)
         if node.domain == "" and schema.deprecated and node.op == "Upsample":
             raise InvalidModel("was removed in opset 10, use Resize", node=node.name, op=node.op)
         check_attributes(node.attributes, schema, node.name, node.op)

@@ -11,7 +11,7 @@ import onnx
 import onnx.checker
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from ziggurat.errors import InvalidModel, Unsupported
+from ziggurat.errors import InvalidArgument, InvalidModel, Unsupported
 from ziggurat.formats.onnx import sniff
 from ziggurat.formats.onnx.builder import Builder
 from ziggurat.formats.onnx.external import ExternalData
@@ -58,7 +58,11 @@ def read_onnx(
     with open_source(source) as opened:
         skeleton, model = _parse(opened)
         external = ExternalData(opened.given if isinstance(opened, FileSource) else None)
-        imported = _import(model, Tensors(opened, skeleton, external), new_builder)
+        try:
+            imported = _import(model, Tensors(opened, skeleton, external), new_builder)
+        except InvalidArgument as error:
+            # The builder's arithmetic does not know that its arguments came from a file.
+            raise InvalidModel(error.message, node=error.node, op=error.op, tensor=error.tensor) from None
         if check and opened.size <= MAX_CHECKED_BYTES and not _has_external_data(model):
             imported.warnings.extend(_findings(opened))
         return imported

@@ -29,6 +29,7 @@ class Schema:
     attributes: dict[str, AttributeInfo]
     inputs: tuple[int, int]  # least and most
     outputs: tuple[int, int]
+    variadic_from: int | None  # from this input on none may be left out
     raw: Any  # onnx.defs.OpSchema
 
     @property
@@ -61,5 +62,7 @@ def _look_up(domain: str, op: str, version: int) -> Schema | None:
     attributes = {
         name: AttributeInfo(info.type.name, info.required, info.default_value) for name, info in raw.attributes.items()
     }
+    last = len(raw.inputs) - 1
+    variadic = last if last >= 0 and raw.inputs[last].option.name == "Variadic" else None
     counts = ((raw.min_input, raw.max_input), (raw.min_output, raw.max_output))
-    return Schema(raw.since_version, raw.deprecated, attributes, *counts, raw)
+    return Schema(raw.since_version, raw.deprecated, attributes, *counts, variadic, raw)
