@@ -11,6 +11,7 @@ const VectorKernels kVectorKernels = {
     .rows = {&SoftmaxRows, &LogSoftmaxRows, &SoftmaxColumns, &LogSoftmaxColumns, &LayerNormRows, &RmsNormRows,
              &RowMoments, &ReduceRow, &LogSumExpRow, &ReduceColumns, &LrnChannels},
     .moves = {&Transpose},
+    .windows = {&MaxPoolRows, &AveragePoolRows, &ResampleRows, &ResampleColumns, &DoubleRows},
 };
 
 }  // namespace ziggurat::cpu::ZIGGURAT_ISA

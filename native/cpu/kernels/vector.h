@@ -8,6 +8,7 @@
 #include "cpu/kernels/vector_elementwise.h"
 #include "cpu/kernels/vector_moves.h"
 #include "cpu/kernels/vector_rows.h"
+#include "cpu/kernels/vector_window.h"
 
 namespace ziggurat::cpu {
 
@@ -16,6 +17,7 @@ struct VectorKernels {
   CastKernels cast;
   RowKernels rows;
   MoveKernels moves;
+  WindowKernels windows;
 };
 
 }  // namespace ziggurat::cpu

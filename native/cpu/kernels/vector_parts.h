@@ -26,6 +26,13 @@ float LogSumExpRow(const float* x, int64_t n);
 void ReduceColumns(ReduceOp op, const float* x, float* y, int64_t n, int64_t stride, int64_t columns);
 void LrnChannels(const LrnArgs& args);
 
+void MaxPoolRows(const PoolArgs& args);
+void AveragePoolRows(const PoolArgs& args);
+void ResampleRows(const ResampleTaps& taps, const float* x, int64_t in, float* y, int64_t rows);
+void ResampleColumns(const ResampleTaps& taps, const float* x, float* y, int64_t columns);
+void DoubleRows(const int32_t offset[4], const float weight[4], const float* x, int64_t in, float* y, int64_t rows,
+                float* padded);
+
 void Transpose(int element_bytes, const void* x, int64_t x_stride, void* y, int64_t y_stride, int64_t rows,
                int64_t columns);
 
