@@ -44,6 +44,13 @@ int64_t Dim::Const() const {
   return constant_;
 }
 
+std::optional<SymbolId> Dim::AsSymbol() const {
+  if (IsConst() || terms_->size() != 1) return std::nullopt;
+  const Term& term = terms_->front();
+  if (term.coefficient != 1 || term.factors.size() != 1 || term.factors[0].symbol < 0) return std::nullopt;
+  return term.factors[0].symbol;
+}
+
 int Dim::CompareAtoms(const Atom& a, const Atom& b) {
   if (a.symbol != b.symbol) return a.symbol < b.symbol ? -1 : 1;
   if (a.symbol >= 0) return 0;

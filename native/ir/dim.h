@@ -28,6 +28,7 @@ class Dim {
   int64_t Const() const;  // IsConst() only
   // True where the form shows it, every symbol being a dimension and so at least 0; false where it does not show.
   bool IsNonNegative() const;
+  std::optional<SymbolId> AsSymbol() const;  // where the dimension is one symbol and nothing else
 
   friend Dim operator+(const Dim& a, const Dim& b);
   friend Dim operator-(const Dim& a, const Dim& b);

@@ -74,7 +74,7 @@ TEST(budget_refuses_with_numbers_and_takes_back) {
 
 TEST(arena_keeps_its_chunks_between_runs) {
   auto pool = Pool::Make(1 << 20);
-  Arena arena(pool);
+  Arena arena(pool, std::make_shared<Budget>(size_t{1} << 30));
   std::byte* first = arena.Allocate(100);
   CHECK(arena.Allocate(1) == first + 128);
   arena.Allocate(1 << 20);

@@ -1,0 +1,158 @@
+#include "runtime/model.h"
+
+#include <pybind11/stl.h>
+
+#include "bindings/convert.h"
+#include "bindings/module.h"
+
+namespace ziggurat::bindings {
+namespace {
+
+class CancelToken {
+ public:
+  void Cancel() { flag_.store(true, std::memory_order_relaxed); }
+  bool cancelled() const { return flag_.load(std::memory_order_relaxed); }
+  const std::atomic<bool>* flag() const { return &flag_; }
+
+ private:
+  std::atomic<bool> flag_{false};
+};
+
+// (name, dtype or kind, dims or None): a dim is its size, or its expression's text.
+py::list Specs(const std::vector<InputSpec>& specs) {
+  py::list out;
+  for (const InputSpec& spec : specs) {
+    static constexpr const char* kKinds[] = {"tensor", "sequence", "optional", "map", "sparse", "resource"};
+    std::string dtype =
+        spec.type.IsTensor() ? std::string(Name(spec.type.dtype)) : kKinds[static_cast<int>(spec.type.kind)];
+    py::object dims = py::none();
+    if (spec.type.IsTensor() && spec.type.shape) {
+      py::list list;
+      for (size_t i = 0; i < spec.dims.size(); ++i) {
+        const Dim& dim = (*spec.type.shape)[i];
+        list.append(dim.IsConst() ? py::object(py::int_(dim.Const())) : py::object(py::str(spec.dims[i])));
+      }
+      dims = list;
+    }
+    out.append(py::make_tuple(spec.name, dtype, dims));
+  }
+  return out;
+}
+
+// One call: everything that must live while the core looks at it.
+struct Call {
+  RunRequest request;
+  std::vector<std::shared_ptr<void>> storage;
+};
+
+void SetFeeds(Call& call, const Model& model, const py::list& feeds) {
+  const auto& specs = model.inputs();
+  if (feeds.size() != specs.size())
+    throw Error(Code::kInvalidArgument, "the model has ", specs.size(), " inputs, got ", feeds.size());
+  for (size_t i = 0; i < specs.size(); ++i) {
+    TensorView view;
+    ObjectValue object;
+    std::shared_ptr<void> storage;
+    const py::handle feed = feeds[i];
+    try {
+      if (specs[i].type.IsTensor())
+        view = ViewOf(feed.cast<py::array>(), storage);
+      else
+        object = SequenceFrom(feed);
+    } catch (Error& error) {
+      throw error.AtTensor(specs[i].name);
+    }
+    call.storage.push_back(std::move(storage));
+    call.request.inputs.push_back(view);
+    call.request.input_objects.push_back(std::move(object));
+  }
+}
+
+void SetLimits(Call& call, const std::optional<double>& deadline, const CancelToken* cancel) {
+  if (cancel) call.request.limits.cancelled = cancel->flag();
+  if (!deadline) return;
+  // time.monotonic() and steady_clock read the same clock on Linux.
+  const auto since_boot = std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+      std::chrono::duration<double>(std::min(*deadline, 4e9)));
+  call.request.limits.deadline = std::chrono::steady_clock::time_point(since_boot);
+}
+
+py::list Run(const Model& model, const py::list& feeds, const py::list& out, const std::optional<double>& deadline,
+             const CancelToken* cancel) {
+  Call call;
+  SetFeeds(call, model, feeds);
+  SetLimits(call, deadline, cancel);
+  for (const py::handle array : out) {
+    std::shared_ptr<void> none;
+    call.request.out.push_back(array.is_none() ? TensorView{} : ViewOf(array.cast<py::array>(), none));
+  }
+  std::vector<Output> outputs;
+  {
+    py::gil_scoped_release release;
+    outputs = model.Run(call.request);
+  }
+  py::list result;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (i < out.size() && !py::handle(out[i]).is_none())
+      result.append(out[i]);
+    else
+      result.append(ToPython(std::move(outputs[i]), model.outputs()[i].type));
+  }
+  return result;
+}
+
+py::list Profile(const Model& model, const py::list& feeds) {
+  Call call;
+  SetFeeds(call, model, feeds);
+  std::vector<StepProfile> profile;
+  call.request.profile = &profile;
+  {
+    py::gil_scoped_release release;
+    model.Run(call.request);
+  }
+  py::list out;
+  for (const StepProfile& entry : profile) {
+    const Step& step = *entry.step;
+    py::dict row;
+    row["step"] = out.size();
+    row["op"] = step.kind == Step::Kind::kCopy ? "copy" : std::string(step.node->op->name);
+    row["node"] = step.node->name;
+    row["kernel"] = step.kernel ? std::string(step.kernel->name()) : "runtime";
+    row["device"] = model.plan().devices[step.device]->name();
+    row["microseconds"] = entry.microseconds;
+    row["bytes"] = entry.bytes;
+    row["flops"] = entry.flops;
+    out.append(std::move(row));
+  }
+  return out;
+}
+
+}  // namespace
+
+void BindModel(py::module_& module) {
+  py::class_<CancelToken>(module, "CancelToken")
+      .def(py::init<>())
+      .def("cancel", &CancelToken::Cancel)
+      .def_property_readonly("cancelled", &CancelToken::cancelled);
+  py::class_<Model, std::shared_ptr<Model>>(module, "Model")
+      .def(py::init([](std::shared_ptr<Engine> engine, std::shared_ptr<Graph> graph, std::string device, int threads,
+                       bool optimize, std::vector<std::string> disabled_passes) {
+             const ModelOptions options{std::move(device), threads, optimize, std::move(disabled_passes)};
+             py::gil_scoped_release release;
+             return std::make_shared<Model>(std::move(engine), std::move(graph), options);
+           }),
+           py::arg("engine"), py::arg("graph"), py::arg("device"), py::arg("threads"), py::arg("optimize"),
+           py::arg("disabled_passes"))
+      .def_property_readonly("inputs", [](const Model& model) { return Specs(model.inputs()); })
+      .def_property_readonly("outputs", [](const Model& model) { return Specs(model.outputs()); })
+      .def("run", &Run, py::arg("feeds"), py::arg("out"), py::arg("deadline"), py::arg("cancel"))
+      .def("profile", &Profile, py::arg("feeds"))
+      .def("plan_text", [](const Model& model) { return model.plan().ToString(); })
+      .def_property_readonly("fingerprint", [](const Model& model) { return model.plan().Fingerprint(); })
+      .def_property_readonly("step_count", [](const Model& model) { return model.plan().steps.size(); })
+      .def_property_readonly("fallback_steps", [](const Model& model) { return model.plan().fallback_steps; })
+      .def_property_readonly("passes", [](const Model&) { return py::list(); })
+      .def_property_readonly("weight_bytes", [](const Model& model) { return model.plan().weight_bytes; });
+}
+
+}  // namespace ziggurat::bindings

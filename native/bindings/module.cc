@@ -1,0 +1,11 @@
+#include "bindings/module.h"
+
+#include "bindings/convert.h"
+
+PYBIND11_MODULE(_native, module) {
+  module.doc() = "The native core. Private: use ziggurat.engine.";
+  ziggurat::bindings::RegisterErrors();
+  ziggurat::bindings::BindGraph(module);
+  ziggurat::bindings::BindEngine(module);
+  ziggurat::bindings::BindModel(module);
+}

@@ -1,0 +1,12 @@
+// The module's table of contents: one binder a file.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace ziggurat::bindings {
+
+void BindGraph(pybind11::module_& module);
+void BindEngine(pybind11::module_& module);
+void BindModel(pybind11::module_& module);
+
+}  // namespace ziggurat::bindings

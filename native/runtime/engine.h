@@ -1,0 +1,53 @@
+// The engine: all state that models share. Two engines in one process share nothing.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/cpu_info.h"
+#include "base/thread_pool.h"
+#include "cpu/kernel_table.h"
+#include "device/device.h"
+#include "memory/budget.h"
+#include "memory/pool.h"
+#include "runtime/weight_store.h"
+
+namespace ziggurat {
+
+struct EngineOptions {
+  int threads = 0;                 // 0: what affinity and the cgroup quota allow
+  size_t memory_limit = 0;         // bytes; 0: nine tenths of what the machine or the cgroup has
+  std::optional<std::string> isa;  // nullopt: the strongest the CPU runs
+};
+
+class Engine {
+ public:
+  // Throws kInvalidArgument for options that this machine cannot serve.
+  explicit Engine(const EngineOptions& options);
+
+  const char* isa() const { return table_.isa; }
+  int threads() const { return pool_.size(); }
+  const std::string& threads_reason() const { return threads_reason_; }
+
+  ThreadPool& thread_pool() { return pool_; }
+  const std::shared_ptr<Pool>& memory() const { return memory_; }
+  const std::shared_ptr<Budget>& budget() const { return budget_; }
+  WeightStore& weights() { return weights_; }
+  Device& cpu() { return *devices_.front(); }
+  // By name; "auto" is the CPU until there is something faster. Throws kInvalidArgument listing the names.
+  Device& device(std::string_view name);
+  const std::vector<std::unique_ptr<Device>>& devices() const { return devices_; }
+
+ private:
+  const cpu::KernelTable& table_;
+  std::string threads_reason_;
+  ThreadPool pool_;
+  std::shared_ptr<Pool> memory_;
+  std::shared_ptr<Budget> budget_;
+  WeightStore weights_;
+  std::vector<std::unique_ptr<Device>> devices_;
+};
+
+}  // namespace ziggurat

@@ -1,0 +1,54 @@
+// A layout: a plan at one set of input shapes. Shapes of all static slots, offsets in the slab, scratch.
+//
+// Offsets come from the upper bounds of the shapes' bucket, so that neighbouring shapes share them.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "runtime/plan.h"
+
+namespace ziggurat {
+
+struct Layout {
+  std::vector<int64_t> symbols;       // by symbol; 0 where no input binds it
+  std::vector<TensorView> views;      // by slot: dtype and, where static, shape; data null
+  std::vector<size_t> offsets;        // by slot, kSlab only
+  std::vector<size_t> slab_bytes;     // by device
+  std::vector<size_t> scratch_bytes;  // by device: the largest of its static steps
+};
+
+// Memory items that live over [first, last] steps.
+struct LifetimeItem {
+  size_t bytes;
+  int first, last;
+};
+// Offsets (64-byte aligned) at which no two items that live at the same step overlap; tries several greedy orders and
+// keeps the one with the smallest total, which is returned.
+size_t AssignOffsets(const std::vector<LifetimeItem>& items, std::vector<size_t>& offsets);
+
+// The least bucket bound at or above `dim`: all integers to 8, then four steps a power of two.
+int64_t BucketBound(int64_t dim);
+
+// Makes and keeps the layouts of a plan. Thread-safe.
+class LayoutCache {
+ public:
+  LayoutCache(const Plan& plan, int workers) : plan_(plan), workers_(workers) {}
+  // Throws kInvalidArgument naming the node where the shapes do not fit together.
+  std::shared_ptr<const Layout> Get(const std::vector<int64_t>& symbols);
+
+ private:
+  std::shared_ptr<Layout> Make(const std::vector<int64_t>& symbols) const;
+  void CheckShapes(const Layout& layout) const;
+  void PlaceSlab(Layout& layout) const;
+  void SizeScratch(Layout& layout) const;
+
+  static constexpr size_t kMaxLayouts = 32;
+  const Plan& plan_;
+  const int workers_;
+  std::mutex mutex_;
+  std::vector<std::shared_ptr<const Layout>> recent_;  // most recently used first
+};
+
+}  // namespace ziggurat

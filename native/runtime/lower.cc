@@ -1,0 +1,132 @@
+#include "runtime/lower.h"
+
+#include <algorithm>
+#include <map>
+
+#include "ops/expander.h"
+
+namespace ziggurat {
+namespace {
+
+class Site : public KernelSite {
+ public:
+  Site(const Node& node, WeightStore& weights) : KernelSite(node), weights_(weights) {}
+  std::shared_ptr<const PackedWeight> Pack(int i, std::string_view packing, size_t bytes,
+                                           FunctionRef<void(std::byte*)> fill) override {
+    const Value* value = node().Input(i);
+    ZIGGURAT_CHECK(value && value->IsConstant());
+    return weights_.Get(*value->constant, packing, bytes, fill);
+  }
+
+ private:
+  WeightStore& weights_;
+};
+
+// A value whose elements decide a shape is wanted on the host.
+bool FeedsShapes(const Node& node) {
+  for (const Value* output : node.outputs) {
+    if (!output) continue;
+    for (const Node* user : output->users)
+      for (int i : user->op->shape_inputs)
+        if (user->Input(i) == output) return true;
+  }
+  return false;
+}
+
+// Strings, sequences and resources never leave the host.
+bool IsHostOnly(const Node& node) {
+  auto host_only = [](const Value* value) {
+    return value && (!value->type.IsTensor() || value->type.dtype == DType::kString);
+  };
+  return std::any_of(node.inputs.begin(), node.inputs.end(), host_only) ||
+         std::any_of(node.outputs.begin(), node.outputs.end(), host_only);
+}
+
+bool ReadsShapeOnly(const Node& node) { return node.op->Is("Shape") || node.op->Is("Size"); }
+
+class Lowering {
+ public:
+  Lowering(const PlanOptions& options, Placements& placements) : options_(options), placements_(placements) {}
+
+  void Run(Graph& graph) {
+    auto& nodes = graph.nodes();
+    for (auto it = nodes.begin(); it != nodes.end();) {
+      Node& node = **it;
+      for (auto& [name, attribute] : node.attributes)
+        if (auto* subgraph = std::get_if<std::shared_ptr<Graph>>(&attribute)) Run(**subgraph);
+      if (node.op->Is(kControlFlow) || IsView(node) || Place(node)) {
+        ++it;
+        continue;
+      }
+      if (!node.op->expand || ++expansions_ > kMaxExpansions) {
+        Refuse(node);
+        ++it;
+        continue;
+      }
+      const bool first = it == nodes.begin();
+      auto before = first ? nodes.end() : std::prev(it);
+      try {
+        Expander::Expand(node);
+      } catch (Error& error) {
+        throw error.AtNode(node.op->name, node.name);
+      }
+      it = first ? graph.nodes().begin() : std::next(before);
+    }
+  }
+
+  void ThrowIfRefused() const {
+    if (refused_.empty()) return;
+    std::string list;
+    for (const auto& [what, count] : refused_) list += Cat(list.empty() ? "" : "; ", what, " (", count, ")");
+    throw Error(Code::kUnsupported, "no kernel for: ", list);
+  }
+
+ private:
+  bool Place(const Node& node) {
+    Site site(node, *options_.weights);
+    const bool elsewhere = options_.device != options_.cpu;
+    if (elsewhere && !FeedsShapes(node) && !ReadsShapeOnly(node) && !IsHostOnly(node)) {
+      if (auto kernel = options_.device->FindKernel(site)) {
+        placements_[&node] = {1, std::move(kernel)};
+        return true;
+      }
+      if (node.op->expand) return false;
+    }
+    auto kernel = options_.cpu->FindKernel(site);
+    if (!kernel) return false;
+    placements_[&node] = {0, std::move(kernel)};
+    return true;
+  }
+
+  void Refuse(const Node& node) {
+    std::string types;
+    for (const Value* input : node.inputs)
+      types += Cat(types.empty() ? "" : ", ", input ? node.graph->ToString(input->type) : "-");
+    ++refused_[Cat(node.op->domain.empty() ? "" : Cat(node.op->domain, "."), node.op->name, "(", types, ")")];
+  }
+
+  static constexpr int kMaxExpansions = 100000;
+  const PlanOptions& options_;
+  Placements& placements_;
+  std::map<std::string, int> refused_;
+  int expansions_ = 0;
+};
+
+}  // namespace
+
+bool IsView(const Node& node) {
+  const Value *input = node.Input(0), *output = node.Output(0);
+  return node.op->Is(kView) && input && output && input->type.IsTensor() && output->type.IsTensor() &&
+         input->type.dtype == output->type.dtype &&
+         std::none_of(node.outputs.begin() + 1, node.outputs.end(), [](const Value* other) { return other; });
+}
+
+Placements Lower(Graph& graph, const PlanOptions& options) {
+  Placements placements;
+  Lowering lowering(options, placements);
+  lowering.Run(graph);
+  lowering.ThrowIfRefused();
+  return placements;
+}
+
+}  // namespace ziggurat

@@ -1,0 +1,177 @@
+#include "runtime/model.h"
+
+#if defined(__SSE2__)
+#include <xmmintrin.h>
+#endif
+
+#include <algorithm>
+#include <cstring>
+
+namespace ziggurat {
+namespace {
+
+// Rounding to nearest, denormals kept, whatever the calling thread had: part of "same request, same bits".
+class FloatEnvironment {
+ public:
+#if defined(__SSE2__)
+  FloatEnvironment() : saved_(_mm_getcsr()) { _mm_setcsr(0x1F80); }
+  ~FloatEnvironment() { _mm_setcsr(saved_); }
+
+ private:
+  unsigned saved_;
+#endif
+};
+
+InputSpec Describe(const Graph& graph, const Value& value, const std::string& name) {
+  InputSpec spec{name, value.type, {}};
+  if (value.type.IsTensor() && value.type.shape)
+    for (const Dim& dim : *value.type.shape) spec.dims.push_back(graph.ToString(dim));
+  return spec;
+}
+
+}  // namespace
+
+Model::Model(std::shared_ptr<Engine> engine, std::shared_ptr<Graph> graph, const ModelOptions& options)
+    : engine_(std::move(engine)) {
+  if (options.threads < 0) throw Error(Code::kInvalidArgument, "threads must be at least 0, not ", options.threads);
+  threads_ = options.threads ? std::min(options.threads, engine_->threads()) : engine_->threads();
+  for (const Value* input : graph->inputs()) inputs_.push_back(Describe(*graph, *input, input->name));
+  for (size_t i = 0; i < graph->outputs().size(); ++i)
+    outputs_.push_back(Describe(*graph, *graph->outputs()[i], graph->output_names()[i]));
+  FloatEnvironment environment;
+  plan_ = MakePlan(std::move(graph), {&engine_->cpu(), &engine_->device(options.device), &engine_->weights()});
+  weights_ = engine_->budget()->Reserve(plan_->weight_bytes, "the model's weights");
+  layouts_ = std::make_unique<LayoutCache>(*plan_, threads_);
+}
+
+Model::~Model() = default;
+
+// Values of the symbols in the inputs' dimensions, and a check of every input against its declaration.
+std::vector<int64_t> Model::BindSymbols(const RunRequest& request) const {
+  if (request.inputs.size() != inputs_.size())
+    throw Error(Code::kInvalidArgument, "the model has ", inputs_.size(), " inputs, got ", request.inputs.size());
+  std::vector<int64_t> symbols(plan_->graph->symbols().size(), 0);
+  std::vector<int> bound_by(symbols.size(), -1);
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    const InputSpec& spec = inputs_[i];
+    const TensorView& view = request.inputs[i];
+    if (!spec.type.IsTensor()) continue;
+    auto fail = [&](const auto&... parts) { throw Error(Code::kInvalidArgument, parts...).AtTensor(spec.name); };
+    if (view.dtype != spec.type.dtype) fail("expected ", Name(spec.type.dtype), ", got ", Name(view.dtype));
+    if (!spec.type.shape) continue;
+    std::string expected;
+    for (const std::string& dim : spec.dims) expected += Cat(expected.empty() ? "[" : ",", dim);
+    expected += expected.empty() ? "[]" : "]";
+    if (view.shape.rank() != spec.type.Rank()) fail("expected shape ", expected, ", got ", view.shape);
+    for (int axis = 0; axis < view.shape.rank(); ++axis) {
+      const Dim& dim = (*spec.type.shape)[axis];
+      const int64_t extent = view.shape[axis];
+      if (dim.IsConst() && dim.Const() != extent)
+        fail("expected shape ", expected, ", got ", view.shape, ": dimension ", axis, " must be ", dim.Const());
+      const auto symbol = dim.AsSymbol();
+      if (!symbol) continue;
+      if (bound_by[*symbol] >= 0 && symbols[*symbol] != extent)
+        fail("dimension ", axis, " ('", plan_->graph->symbols()[*symbol].name, "') is ", extent, ", but input '",
+             inputs_[bound_by[*symbol]].name, "' has ", symbols[*symbol]);
+      symbols[*symbol] = extent;
+      bound_by[*symbol] = static_cast<int>(i);
+    }
+  }
+  return symbols;
+}
+
+void Model::SetUp(Frame& frame, const Layout& layout, const RunRequest& request, Buffer& slab) const {
+  frame.views = layout.views;
+  frame.outputs.resize(plan_->outputs.size());
+  for (size_t i = 0; i < request.out.size() && i < frame.outputs.size(); ++i) frame.outputs[i].view = request.out[i];
+  // Slab, then scratch behind it, a device each.
+  for (size_t device = 0; device < plan_->devices.size(); ++device) {
+    const size_t bytes = layout.slab_bytes[device] + layout.scratch_bytes[device];
+    std::byte* base = nullptr;
+    if (bytes) {
+      frame.scope.reservations.push_back(engine_->budget()->Reserve(bytes, "a run"));
+      if (device == 0)
+        slab = engine_->memory()->Allocate(bytes), base = slab.data();
+      else
+        base = frame.scope.device_memory.Allocate(*plan_->devices[device], bytes);
+    }
+    frame.scratch[device] = base ? base + layout.slab_bytes[device] : nullptr;
+    for (size_t i = 0; i < plan_->slots.size(); ++i)
+      if (plan_->slots[i].storage == Storage::kSlab && plan_->slots[i].device == static_cast<int>(device))
+        frame.views[i].data = base + layout.offsets[i];
+  }
+  for (size_t i = 0; i < plan_->inputs.size(); ++i) {
+    frame.views[plan_->inputs[i]] = request.inputs[i];
+    if (!frame.objects.empty() && i < request.input_objects.size())
+      frame.objects[plan_->inputs[i]] = request.input_objects[i];
+  }
+  for (size_t i = 0; i < plan_->slots.size(); ++i) {
+    const Slot& slot = plan_->slots[i];
+    if (slot.storage == Storage::kConstant)
+      frame.views[i].data = slot.constant_data;
+    else if (slot.storage == Storage::kOutput)
+      frame.TakeOutput(slot.graph_output, static_cast<int>(i), frame.views[i].shape);
+  }
+  // Static views, and results written over inputs, have no step of their own. A result's slot may come after.
+  for (size_t i = 0; i < plan_->slots.size(); ++i)
+    if (plan_->slots[i].storage == Storage::kView && plan_->slots[i].is_static)
+      frame.views[i].data = frame.views[plan_->Root(static_cast<int>(i))].data;
+}
+
+std::vector<Output> Model::Collect(Frame& frame) const {
+  for (size_t i = 0; i < plan_->outputs.size(); ++i) {
+    const int slot = plan_->outputs[i];
+    Output& output = frame.outputs[i];
+    if (plan_->slots[slot].storage == Storage::kObject) {
+      output.object = frame.objects[slot];
+      continue;
+    }
+    const TensorView source = frame.views[slot];
+    const TensorView given = output.view;
+    if (given.data && (given.dtype != source.dtype || !(given.shape == source.shape)))
+      throw Error(Code::kInvalidArgument, "the array given for it is ", Name(given.dtype), given.shape,
+                  ", the result is ", Name(source.dtype), source.shape)
+          .AtTensor(outputs_[i].name);
+    output.view = source;
+    const bool owned = plan_->slots[plan_->Root(slot)].graph_output == static_cast<int>(i) &&
+                       source.dtype != DType::kString && (output.owner || source.data == given.data);
+    if (owned) continue;
+    if (given.data) {
+      output.view.data = given.data;
+    } else {
+      SequenceElement copy = NewElement(source.dtype, source.shape);
+      output.view = copy.tensor;
+      output.owner = std::move(copy.storage);
+    }
+    CopyElements(source, output.view);
+  }
+  return std::move(frame.outputs);
+}
+
+std::vector<Output> Model::Run(const RunRequest& request) const {
+  FloatEnvironment environment;
+  request.limits.Poll();
+  const auto layout = layouts_->Get(BindSymbols(request));
+  Buffer slab;
+  Arena arena(engine_->memory(), engine_->budget());
+  RunScope scope{.engine = *engine_,
+                 .team = Team(engine_->thread_pool(), threads_),
+                 .limits = request.limits,
+                 .profile = request.profile,
+                 .device_memory = {},
+                 .keep = {},
+                 .reservations = {}};
+  Frame frame(*plan_, scope, nullptr, arena);
+  for (Device* device : plan_->devices) scope.streams.push_back(device->NewStream());
+  SetUp(frame, *layout, request, slab);
+  try {
+    Execute(frame);
+    scope.Synchronize();
+  } catch (...) {
+    scope.streams.clear();  // waits for work that still looks at this frame
+    throw;
+  }
+  return Collect(frame);
+}
+
+}  // namespace ziggurat

@@ -1,0 +1,60 @@
+// A loaded model: a plan, and everything to run it. Thread-safe: any number of runs at once.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/frame.h"
+
+namespace ziggurat {
+
+struct ModelOptions {
+  std::string device = "auto";
+  int threads = 0;       // cap on the workers of one run; 0: all of the engine's
+  bool optimize = true;  // run the passes
+  std::vector<std::string> disabled_passes;
+};
+
+struct InputSpec {
+  std::string name;
+  Type type;
+  std::vector<std::string> dims;  // "3", "batch", "?" ...; empty where the rank is unknown
+};
+
+struct RunRequest {
+  std::vector<TensorView> inputs;          // by model input, dense; dtype kUndefined: not a tensor
+  std::vector<ObjectValue> input_objects;  // by model input, or empty
+  std::vector<TensorView> out;             // by output, or empty; data null: not given
+  RunLimits limits;
+  std::vector<StepProfile>* profile = nullptr;
+};
+
+class Model {
+ public:
+  // Optimises and plans the graph, which becomes the model's. Throws.
+  Model(std::shared_ptr<Engine> engine, std::shared_ptr<Graph> graph, const ModelOptions& options);
+  ~Model();
+
+  const std::vector<InputSpec>& inputs() const { return inputs_; }
+  const std::vector<InputSpec>& outputs() const { return outputs_; }
+  const Plan& plan() const { return *plan_; }
+  const std::shared_ptr<Engine>& engine() const { return engine_; }
+
+  // By graph output. Throws kInvalidArgument naming the input that does not fit.
+  std::vector<Output> Run(const RunRequest& request) const;
+
+ private:
+  std::vector<int64_t> BindSymbols(const RunRequest& request) const;
+  void SetUp(Frame& frame, const Layout& layout, const RunRequest& request, Buffer& slab) const;
+  std::vector<Output> Collect(Frame& frame) const;
+
+  std::shared_ptr<Engine> engine_;
+  int threads_;
+  std::unique_ptr<Plan> plan_;
+  std::vector<InputSpec> inputs_, outputs_;
+  Reservation weights_;
+  std::unique_ptr<LayoutCache> layouts_;
+};
+
+}  // namespace ziggurat

@@ -1,0 +1,9 @@
+"""The native engine in Python: the only package that imports `ziggurat._native`."""
+
+from __future__ import annotations
+
+from ziggurat._native import Graph, GraphBuilder, usable_isas
+from ziggurat.engine.engine import Engine, default_engine
+from ziggurat.engine.model import CancelToken, Model, Plan
+
+__all__ = ["CancelToken", "Engine", "Graph", "GraphBuilder", "Model", "Plan", "default_engine", "usable_isas"]
