@@ -25,12 +25,16 @@ OTHER_DOMAINS = tuple(
 )
 
 
-@pytest.fixture(scope="module")
-def node_cases() -> list[Any]:
+def make_node_cases() -> list[Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # making the cases overflows on purpose
         cases = load_model_tests(kind="node")
     return [case for case in cases if not case.name.startswith(OTHER_DOMAINS)]
+
+
+@pytest.fixture(scope="module")
+def node_cases() -> list[Any]:
+    return make_node_cases()
 
 
 def test_the_package_has_the_models_these_tests_are_about() -> None:
