@@ -1,5 +1,7 @@
 #include "bindings/convert.h"
 
+#include <pybind11/stl.h>  // shapes of string tensors are handed to NumPy as vectors
+
 namespace ziggurat::bindings {
 namespace {
 

@@ -1,0 +1,169 @@
+"""The composition root: the one place that knows every part, and puts engine, serving and HTTP together."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import signal
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+import ziggurat
+from ziggurat.errors import InvalidArgument
+from ziggurat.http.api import create_api
+from ziggurat.http.protocol import BoundedHttpProtocol
+from ziggurat.serving.admission import Admission
+from ziggurat.serving.registry import Registry
+from ziggurat.serving.repository import Found, scan
+from ziggurat.serving.serving import Serving
+from ziggurat.telemetry.metrics import Metrics, ModelSample, StateCollector
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+    from ziggurat.settings import Settings
+
+
+class Service:
+    """One engine, its models and their HTTP face. Two of them in one process do not meet."""
+
+    def __init__(self, settings: Settings, logger: FilteringBoundLogger) -> None:
+        self.settings = settings
+        self.found = find_models(settings)
+        self.engine = ziggurat.Engine(
+            threads=settings.engine.threads,
+            memory_limit=settings.engine.memory_limit,
+            isa=settings.engine.isa,
+            cache_dir=settings.engine.cache_dir,
+        )
+        load = functools.partial(ziggurat.load, device=settings.engine.device, engine=self.engine)
+        self.registry = Registry(load, logger)
+        self.serving = Serving(
+            self.registry,
+            Admission(settings.limits.running or max(2, self.engine.threads), settings.limits.queue),
+            ziggurat.CancelToken,
+            settings.models.required,
+            settings.server.hang,
+        )
+        self.metrics = Metrics()
+        self.metrics.registry.register(StateCollector(self._samples, self.engine.pools))
+        self.api = create_api(settings, self.serving, self.metrics, logger)
+
+    def start_loading(self) -> None:
+        """Returns at once; the models' states tell how far it is."""
+        self.registry.start(self.found, self.settings.models.load_threads)
+
+    async def close(self) -> None:
+        await self.serving.close()
+        await asyncio.to_thread(self.engine.close)
+
+    def server(self) -> Server:
+        limits = self.settings.server
+        config = uvicorn.Config(
+            self.api,
+            http=BoundedHttpProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=int(limits.keep_alive),
+            # The runs are told to stop when the grace is over; a little later whoever still waits is cut off.
+            timeout_graceful_shutdown=int(limits.grace) + 3,
+        )
+        return Server(config, self)
+
+    def _samples(self) -> Iterator[ModelSample]:
+        for entry in self.registry.entries():
+            status = entry.status
+            fallback = status.fallback_steps if status.model is not None else None
+            yield ModelSample(entry.name, entry.version, status.state.value, status.load_seconds or None, fallback)
+
+
+class Server(uvicorn.Server):
+    """Stops in order: not ready at once, then no new connections, then the end of the grace."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+        self._grace_timer: asyncio.TimerHandle | None = None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            with self.capture_signals():
+                await self._serve(sockets)
+        finally:
+            await self._service.close()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Does not raise the signal again at the end, as the base does: a stop that was asked for is a success."""
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGINT, signal.SIGTERM)
+        try:
+            for one in signals:
+                loop.add_signal_handler(one, self.handle_exit, one, None)
+        except (RuntimeError, ValueError):  # not the main thread: whoever runs this there stops it by stop()
+            yield
+            return
+        try:
+            yield
+        finally:
+            for one in signals:
+                loop.remove_signal_handler(one)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._service.serving.draining and sig == signal.SIGINT:
+            self.should_exit = self.force_exit = True
+        delay = self._service.settings.server.drain_delay if sig == signal.SIGTERM else 0.0
+        self.stop(delay)
+
+    def stop(self, delay: float = 0.0) -> None:
+        """Not ready from now on; new requests are served for `delay` seconds more, accepted ones for the grace."""
+        if self._service.serving.draining:
+            return
+        self._service.serving.draining = True
+        loop = asyncio.get_running_loop()
+        loop.call_later(delay, setattr, self, "should_exit", True)
+        grace = delay + self._service.settings.server.grace
+        self._grace_timer = loop.call_later(grace, self._service.serving.cancel_all)
+
+
+def find_models(settings: Settings) -> list[Found]:
+    """Raises InvalidArgument or NotFound where the path or what is required of it cannot be right."""
+    path = settings.models.path
+    found = scan(Path(path), settings.models.name) if path is not None else []
+    missing = set(settings.models.required) - {one.name for one in found}
+    if missing:
+        raise InvalidArgument(
+            f"required models are not there: {_names(missing)}; there are {_names(found_names(found))}"
+        )
+    return found
+
+
+def found_names(found: Iterable[Found]) -> set[str]:
+    return {one.name for one in found}
+
+
+def _names(names: Iterable[Any]) -> str:
+    return ", ".join(sorted(names)) or "none"
+
+
+def bind(settings: Settings) -> socket.socket:
+    """Listens before anything is loaded, so that a taken port is one clear line and costs nothing."""
+    server = settings.server
+    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((server.host, server.port))
+    except OSError as error:
+        listener.close()
+        raise InvalidArgument(f"cannot listen on {server.host} port {server.port}: {error.strerror}") from None
+    return listener

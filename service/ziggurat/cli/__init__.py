@@ -1,0 +1,165 @@
+"""The `ziggurat` command. This file only declares the words; what they do is imported when one is used, so that
+`ziggurat --help` answers at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="ziggurat",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Serves ONNX models over HTTP from its own inference engine.
+
+Examples:
+
+- `ziggurat serve ./models` serves every model of a folder on http://127.0.0.1:8000
+- `ziggurat serve resnet50.onnx --name resnet` serves one
+- `ziggurat inspect resnet50.onnx --plan` shows what the engine makes of it
+- `ziggurat bench resnet50.onnx --batch 8` measures it
+""",
+)
+
+Model = Annotated[Path, typer.Argument(help="An .onnx file.", show_default=False)]
+Threads = Annotated[int | None, typer.Option(help="Worker threads; default: what the machine grants.")]
+Isa = Annotated[str | None, typer.Option(help="Force a lower instruction set, as `avx2`.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Any setting, as `limits.queue=64`. May be repeated.", metavar="KEY=VALUE"),
+]
+Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).")]
+Dims = Annotated[
+    list[str] | None,
+    typer.Option("--dim", help="Size of a named dimension, as `seq=64`. May be repeated.", metavar="NAME=N"),
+]
+
+
+@app.command()
+def serve(
+    path: Annotated[Path | None, typer.Argument(help="A repository folder, or one model.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model when PATH is one model.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (default 8000; 0 takes a free one).")] = None,
+    threads: Threads = None,
+    memory_limit: Annotated[str | None, typer.Option(help="Memory budget of the engine, as `4GiB`.")] = None,
+    isa: Isa = None,
+    device: Annotated[str | None, typer.Option(help="Device to load models on (default `auto`).")] = None,
+    config: Config = None,
+    sets: Sets = None,
+) -> None:
+    """Serves models over HTTP until it is stopped.
+
+    A repository holds `NAME/VERSION/model.onnx`, `NAME/model.onnx` or `NAME.onnx`. Every model is loaded at the start,
+    each on its own: a broken one is reported and the others serve.
+
+    - `ziggurat serve ./models --port 9000`
+    - `ziggurat serve mobilenet.onnx --name vision/mobilenet`
+    - `ZIGGURAT_LIMITS__QUEUE=64 ziggurat serve ./models`
+    """
+    from ziggurat.cli import serving
+
+    flags = {
+        "models.path": path,
+        "models.name": name,
+        "server.host": host,
+        "server.port": port,
+        "engine.threads": threads,
+        "engine.memory_limit": memory_limit,
+        "engine.isa": isa,
+        "engine.device": device,
+    }
+    serving.serve(serving.read_settings(flags, sets or [], config))
+
+
+@app.command()
+def bench(
+    model: Model,
+    batch: Annotated[int, typer.Option(min=1, help="Size of the first dimension where it varies.")] = 1,
+    seq: Annotated[int, typer.Option(min=1, help="Size of the other dimensions that vary.")] = 128,
+    dim: Dims = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long to measure.")] = 3.0,
+    threads: Threads = None,
+    isa: Isa = None,
+    json: Json = False,
+) -> None:
+    """Measures a model's latency and throughput on random inputs.
+
+    - `ziggurat bench resnet50.onnx --batch 8 --threads 2`
+    - `ziggurat bench bert.onnx --seq 64 --json`
+    """
+    from ziggurat.cli import benchmark
+
+    shape = benchmark.Shape(batch, seq, benchmark.parse_dims(dim or []))
+    benchmark.run(model, shape, seconds, threads, isa, json)
+
+
+@app.command()
+def inspect(
+    model: Model,
+    plan: Annotated[bool, typer.Option("--plan", help="Print the whole plan: steps, kernels, memory.")] = False,
+    threads: Threads = None,
+    isa: Isa = None,
+    json: Json = False,
+) -> None:
+    """Shows a model's inputs, outputs and operators, and how the engine runs it.
+
+    - `ziggurat inspect resnet50.onnx --plan`
+    """
+    from ziggurat.cli import models
+
+    models.inspect(model, plan, threads, isa, json)
+
+
+@app.command()
+def check(
+    model: Model,
+    batch: Annotated[int, typer.Option(min=1, help="Size of the first dimension where it varies.")] = 1,
+    seq: Annotated[int, typer.Option(min=1, help="Size of the other dimensions that vary.")] = 16,
+    dim: Dims = None,
+) -> None:
+    """Compares a model as the engine runs it with the same model run operator by operator as each is defined.
+
+    Random inputs; exit status 1 where an output differs. For a model of your own that gives results you doubt.
+    """
+    from ziggurat.cli import benchmark, models
+
+    if not models.check(model, benchmark.Shape(batch, seq, benchmark.parse_dims(dim or []))):
+        raise typer.Exit(1)
+
+
+@app.command("config")
+def show_config(config: Config = None, sets: Sets = None, json: Json = False) -> None:
+    """Prints every setting with its value and where that came from.
+
+    A setting is read from the command line, then the environment (`ZIGGURAT_SERVER__PORT=9000`), then the file given
+    by `--config`, then its default.
+    """
+    from ziggurat.cli import serving
+
+    serving.show_config(serving.read_settings({}, sets or [], config), json)
+
+
+@app.command()
+def devices(json: Json = False) -> None:
+    """Lists the devices that models can run on, and what the engine found out about this machine."""
+    from ziggurat.cli import models
+
+    models.devices(json)
+
+
+def main() -> None:
+    """Entry point: one clear line and exit status 2 for what the user can mend, instead of a traceback."""
+    from ziggurat.errors import Internal, ZigguratError
+
+    try:
+        app()
+    except ZigguratError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(70 if isinstance(error, Internal) else 2)

@@ -1,0 +1,115 @@
+"""`ziggurat inspect`, `check` and `devices`."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import typer
+
+import ziggurat
+from ziggurat.cli.benchmark import Shape, random_feeds
+from ziggurat.engine import usable_isas
+
+if TYPE_CHECKING:
+    from ziggurat.types import TensorSpec
+
+TOLERANCE = 1e-4  # of an output's largest magnitude: what sums in another order stay well below in float32
+
+
+def inspect(path: Path, whole_plan: bool, threads: int | None, isa: str | None, as_json: bool) -> None:
+    engine = ziggurat.Engine(threads=threads, isa=isa)
+    model = ziggurat.load(path, engine=engine)
+    plan = model.plan()
+    report: dict[str, Any] = {
+        "model": str(path),
+        "inputs": [_spec(spec) for spec in model.inputs],
+        "outputs": [_spec(spec) for spec in model.outputs],
+        "fingerprint": plan.fingerprint,
+        "fallback_steps": plan.fallback_steps,
+        "warnings": list(plan.warnings),
+        "memory": model.memory(),
+    }
+    if as_json:
+        typer.echo(json.dumps(report | ({"plan": str(plan)} if whole_plan else {}), indent=1))
+    else:
+        typer.echo(_text(report))
+        if whole_plan:
+            typer.echo(f"\n{plan}")
+    model.close()
+    engine.close()
+
+
+def _spec(spec: TensorSpec) -> dict[str, Any]:
+    names = spec.dim_names or (None,) * len(spec.shape or ())
+    shape = [name or extent for extent, name in zip(spec.shape or (), names, strict=True)]
+    return {"name": spec.name, "dtype": spec.dtype, "shape": None if spec.shape is None else shape}
+
+
+def _text(report: dict[str, Any]) -> str:
+    lines = [report["model"]]
+    for kind in ("inputs", "outputs"):
+        for spec in report[kind]:
+            shape = "of any rank" if spec["shape"] is None else f"[{', '.join(_extent(one) for one in spec['shape'])}]"
+            lines.append(f"  {kind[:-1]:<8} {spec['name']} {spec['dtype']} {shape}")
+    lines.append(f"  plan     fingerprint {report['fingerprint']}, {report['fallback_steps']} fallback steps")
+    lines.append(f"  memory   {', '.join(f'{name} {value}' for name, value in report['memory'].items())}")
+    lines += [f"  warning  {warning}" for warning in report["warnings"]]
+    return "\n".join(lines)
+
+
+def _extent(extent: object) -> str:
+    return "?" if extent is None else str(extent)
+
+
+def check(path: Path, shape: Shape) -> bool:
+    """Runs the model optimised, and unoptimised on the plainest device there is, and prints how far they are apart."""
+    engine = ziggurat.Engine()
+    plainest = "reference" if any(one["name"] == "reference" for one in engine.devices()) else "cpu"
+    optimised = ziggurat.load(path, engine=engine)
+    feeds = random_feeds(optimised.inputs, shape)
+    got = optimised.run(feeds)
+    want = ziggurat.load(path, device=plainest, engine=engine, optimize=False).run(feeds)
+    typer.echo(f"optimised on cpu against unoptimised on {plainest}")
+    apart = {name: _distance(got[name], want[name]) for name in want}
+    for name, distance in apart.items():
+        verdict = "agrees" if distance <= TOLERANCE else "DIFFERS"
+        typer.echo(f"{verdict}  {name}: {distance:.2e} of the largest magnitude (allowed {TOLERANCE:.0e})")
+    engine.close()
+    return max(apart.values(), default=0.0) <= TOLERANCE
+
+
+def _distance(got: Any, want: Any) -> float:
+    """The largest difference as a part of the largest magnitude; infinite where the two cannot be compared."""
+    if not isinstance(want, np.ndarray) or want.dtype == object:
+        return 0.0 if str(got) == str(want) else math.inf
+    if got.shape != want.shape or got.dtype != want.dtype:
+        return math.inf
+    a, b = got.astype(np.complex128), want.astype(np.complex128)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    if not np.isfinite(a[~same]).all() or not np.isfinite(b[~same]).all():
+        return math.inf
+    largest = np.abs(b[np.isfinite(b)]).max(initial=0.0)
+    return float(np.abs(a - b)[~same].max(initial=0.0) / (largest or 1.0))
+
+
+def devices(as_json: bool) -> None:
+    engine = ziggurat.Engine()
+    report = {
+        "isa": engine.isa,
+        "usable_isas": usable_isas(),
+        "threads": engine.threads,
+        "threads_reason": engine.threads_reason,
+        "devices": engine.devices(),
+    }
+    if as_json:
+        typer.echo(json.dumps(report, indent=1))
+    else:
+        typer.echo(f"instruction set  {engine.isa} (usable: {', '.join(usable_isas())})")
+        typer.echo(f"threads          {engine.threads} ({engine.threads_reason})")
+        for device in report["devices"]:
+            typer.echo(f"device           {device['name']} ({device['kind']}): {device['description']}")
+    engine.close()
