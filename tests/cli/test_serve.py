@@ -31,7 +31,7 @@ def test_the_banner_tells_what_is_served_and_how(repository: str) -> None:
         with Raw(port) as raw:
             assert raw.request("GET", "/v2/health/ready").status == 200
         server.says("slow version 1")
-        for text in ("page", "/metrics", "threads: 1 (", "1.0GiB", "this machine only, no keys"):
+        for text in ("page", "/metrics", "threads 1: ", "1.0GiB", "this machine only, no keys"):
             assert text in server.output, server.output
         assert "✓ pair version 1 ready" in server.output and "✗ broken version 1: " in server.output
 

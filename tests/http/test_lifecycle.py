@@ -89,3 +89,15 @@ def test_failures_are_logged_with_the_requests_id(repository: Path) -> None:
         lines = [line for line in running.logged() if line["event"] == "request"]
         assert lines[0] | {"status": 400, "request_id": "me-1", "path": "/v2/models/pair/infer"} == lines[0]
         assert "'inputs' must be an array" in lines[0]["error"]
+
+
+def test_what_does_not_fit_the_memory_limit_is_refused_with_numbers(tmp_path: Path) -> None:
+    models.slow(tmp_path / "slow.onnx")
+    with serving(tmp_path, engine={"memory_limit": "1MiB"}) as running:
+        assert slow(running.port).status == 200
+        refused = slow(running.port, 4096)
+        assert refused.status == 503 and "1.0 MiB memory limit" in refused.error
+        assert slow(running.port).status == 200
+    with serving(tmp_path, engine={"memory_limit": "100KiB"}) as running, Raw(running.port) as raw:
+        reply = raw.request("GET", "/v2/models/slow/ready")
+        assert reply.status == 503 and "262144 bytes" in reply.error

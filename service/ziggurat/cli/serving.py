@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from ziggurat.app import Server, Service
     from ziggurat.serving.registry import Entry
+    from ziggurat.types import TensorSpec
 
 
 def read_settings(flags: Mapping[str, object], sets: Sequence[str], file: Path | None) -> settings.Loaded:
@@ -102,7 +103,7 @@ def banner(service: Service, host: str, port: int) -> str:
         "",
         f"  page     {url}/",
         f"  V2       {url}/v2    metrics  {url}/metrics",
-        f"  engine   {engine.isa}, threads: {engine.threads} ({engine.threads_reason})",
+        f"  engine   {engine.isa}, threads {engine.threads_reason}",
         f"  memory   {limit} for models and runs together",
         f"  access   {_access(host)}",
         "",
@@ -115,12 +116,15 @@ def _model_line(entry: Entry) -> str:
     status, name = entry.status, f"{entry.name} version {entry.version}"
     if status.model is None:
         return f"  ✗ {name}: {status.reason}"
-    inputs = ", ".join(f"{spec.name} {spec.dtype}{_shape(spec.shape)}" for spec in status.model.inputs)
+    inputs = ", ".join(f"{spec.name} {spec.dtype}{_shape(spec)}" for spec in status.model.inputs)
     return f"  ✓ {name} ready in {status.load_seconds:.2f} s: {inputs}"
 
 
-def _shape(shape: tuple[int | None, ...] | None) -> str:
-    return "" if shape is None else "[" + ", ".join("?" if extent is None else str(extent) for extent in shape) + "]"
+def _shape(spec: TensorSpec) -> str:
+    if spec.shape is None:
+        return ""
+    names = spec.dim_names or (None,) * len(spec.shape)
+    return "[" + ", ".join(str(name or "?" if extent is None else extent) for extent, name in zip(spec.shape, names, strict=True)) + "]"
 
 
 def _access(host: str) -> str:
