@@ -139,7 +139,9 @@ Value* Probabilities(Expander& e, Value* scores, Value* bias) {
   const DType dtype = scores->type.dtype;
   Value* wide = scores;
   if (e.node().Has("softmax_precision")) wide = e.Cast(scores, static_cast<DType>(e.node().Int("softmax_precision")));
-  Value* y = e.Op("Softmax", {wide});
+  // Not Softmax, which would round only once.
+  Value* power = e.Op("Exp", {e.Op("Sub", {wide, e.Op("ReduceMax", {wide, e.Ints({-1})})})});
+  Value* y = e.Op("Div", {power, e.Op("ReduceSum", {power, e.Ints({-1})})});
   if (bias) {
     Value* best = e.Op("ReduceMax", {bias, e.Ints({-1})});
     Value* nowhere = e.Op("Equal", {best, e.ScalarLike(best, -std::numeric_limits<double>::infinity())});

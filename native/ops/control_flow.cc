@@ -24,6 +24,9 @@ void TypesAsLoaded(InferContext& c) {
 using Unknown = FunctionRef<std::optional<Dim>(int axis)>;
 Type Merge(const InferContext& c, const Type& a, const Type& b, std::string_view what, Unknown unknown) {
   if (a == b) return a;
+  // What is there where something may be absent.
+  if (a.kind == Kind::kOptional && a.element->kind == b.kind)
+    return Type::Optional(Merge(c, *a.element, b, what, unknown));
   if (a.kind != b.kind) c.Fail(what, " are of different kinds");
   if (a.element && b.element) {
     auto nothing = [](int) { return std::optional<Dim>(); };
@@ -53,6 +56,9 @@ void InferIf(InferContext& c) {
   for (const auto& branch : {yes, no})
     if (static_cast<int>(branch->outputs().size()) != c.num_outputs())
       c.Fail("a branch has ", branch->outputs().size(), " outputs, the node ", c.num_outputs());
+  // Captured values may have got other types since the branches were built.
+  yes->InferAll();
+  no->InferAll();
   for (int i = 0; i < c.num_outputs(); ++i) {
     auto unknown = [&](int) { return std::optional<Dim>(c.NewSymbol("branch")); };
     c.SetOutput(i, Merge(c, yes->outputs()[i]->type, no->outputs()[i]->type, Cat("branches' outputs ", i), unknown));
@@ -193,7 +199,9 @@ void InferLoop(InferContext& c) {
   const Dim count = trips ? *trips : c.NewSymbol("trips");
   for (int i = 0; i < c.num_outputs(); ++i) {
     // With no turn at all, a carried value is the initial one: the body's input has the type of both.
-    Type type = Outside(c, i < carried ? body.inputs()[i + 2]->type : body.outputs()[i + 1]->type, known);
+    const Type& in = i < carried ? body.inputs()[i + 2]->type : body.outputs()[i + 1]->type;
+    const Type& out = body.outputs()[i + 1]->type;
+    Type type = Outside(c, in.kind == out.kind ? in : out, known);
     if (i >= carried && type.shape) type.shape->insert(type.shape->begin(), count);
     c.SetOutput(i, std::move(type));
   }

@@ -113,6 +113,7 @@ void Expander::Return(int output, Value* value) {
   Value* old = node_.Output(output);
   if (!old) return;
   if (old->type.IsTensor()) value = Cast(value, old->type.dtype);
+  retyped_ |= !(value->type == old->type);
   node_.graph->ReplaceAllUses(old, value);
 }
 
@@ -123,9 +124,12 @@ int Expander::Rank(const Value* value) const {
 
 void Expander::Expand(Node& node) {
   if (!node.op->expand) throw Error(Code::kInternal, "no expansion").AtNode(node.op->name, node.name);
+  Graph& graph = *node.graph;
   Expander expander(node);
   node.op->expand(expander);
-  node.graph->Erase(&node);
+  graph.Erase(&node);
+  // A dimension that a step sets is named after its value: users must not name one that is gone.
+  if (expander.retyped_) graph.root().InferAll();
 }
 
 }  // namespace ziggurat

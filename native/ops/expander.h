@@ -54,6 +54,7 @@ class Expander {
 
  private:
   Node& node_;
+  bool retyped_ = false;  // an output's replacement has another type
 };
 
 }  // namespace ziggurat

@@ -87,6 +87,8 @@ std::optional<TensorView> InferContext::Known(int i) const {
 }
 
 std::optional<std::vector<int64_t>> InferContext::Ints(int i) const {
+  if (HasRank(i) && std::any_of(InputShape(i).begin(), InputShape(i).end(), [](const Dim& d) { return d.IsConst(0); }))
+    return std::vector<int64_t>();  // no elements: all of them are known
   if (std::optional<TensorView> view = Known(i)) return ReadInts(*view);
   const Value* value = node_.Input(i);
   if (!value || !value->contents || concrete_) return std::nullopt;

@@ -145,6 +145,18 @@ void InferContents(InferContext& context) {
   }
 }
 
+// Types for a node whose shapes contradict each other: what was said before, otherwise a tensor of the first input's
+// element type.
+void LeaveUnknown(InferContext& context) {
+  const DType dtype = context.num_inputs() && context.HasInput(0) ? context.InputDType(0) : DType::kUndefined;
+  for (int i = 0; i < context.num_outputs(); ++i) {
+    Type& type = context.output_types[i];
+    if (!type.IsTensor() || type.dtype == DType::kUndefined) type = Type::Tensor(dtype, std::nullopt);
+    type.shape.reset();
+    context.output_contents[i].reset();
+  }
+}
+
 }  // namespace
 
 const OpDef* FindOp(std::string_view domain, std::string_view name) {
@@ -219,8 +231,14 @@ void InferTypes(Node& node) {
   try {
     CheckInputTypes(node);
     InferContext context(node);
-    node.op->infer(context);
-    InferContents(context);
+    try {
+      node.op->infer(context);
+      InferContents(context);
+    } catch (const Error& error) {
+      // A branch that never runs may hold what could not run (exporters guard Squeeze with If); running it tells.
+      if (!node.graph->parent() || error.code() != Code::kInvalidModel || node.op->Is(kControlFlow)) throw;
+      LeaveUnknown(context);
+    }
     for (size_t i = 0; i < node.outputs.size(); ++i) {
       if (!node.outputs[i]) continue;
       node.outputs[i]->type = std::move(context.output_types[i]);

@@ -91,18 +91,19 @@ void InferConcatFromSequence(InferContext& c) {
   c.SetOutput(0, std::move(type));
 }
 
-// The type a text names, as the standard writes it: "tensor(float)", "seq(tensor(int64))", "optional(...)".
+// The type a text names, as the standard writes it, "seq(tensor(float))", or as graphs print it,
+// "sequence(float32[*])". A shape is not taken over: what comes may have another.
 Type ParseType(const InferContext& c, std::string_view text) {
   auto inside = [&](std::string_view prefix) -> std::optional<std::string_view> {
     if (!text.starts_with(prefix) || !text.ends_with(")")) return std::nullopt;
     return text.substr(prefix.size(), text.size() - prefix.size() - 1);
   };
-  if (const auto element = inside("seq(")) return Type::Sequence(ParseType(c, *element));
+  for (const char* prefix : {"seq(", "sequence("})
+    if (const auto element = inside(prefix)) return Type::Sequence(ParseType(c, *element));
   if (const auto element = inside("optional(")) return Type::Optional(ParseType(c, *element));
-  if (const auto name = inside("tensor(")) {
-    const std::string_view plain = *name == "float" ? "float32" : *name == "double" ? "float64" : *name;
-    if (const auto dtype = DTypeFromName(plain)) return Type::Tensor(*dtype, std::nullopt);
-  }
+  std::string_view name = inside("tensor(").value_or(text.substr(0, text.find('[')));
+  name = name == "float" ? "float32" : name == "double" ? "float64" : name;
+  if (const auto dtype = DTypeFromName(name)) return Type::Tensor(*dtype, std::nullopt);
   c.Fail("attribute 'type' is '", text, "', which names no type");
 }
 

@@ -127,3 +127,22 @@ TEST(sequences_remember_what_all_elements_share) {
   CHECK_FAILS(b.Op("SequenceLength", {x}), "cannot be a tensor");
   CHECK_TYPE(b, b.Op("Optional", {}, {{"type", "seq(tensor(double))"}}), "optional(sequence(float64[*]))");
 }
+
+TEST(a_branch_that_could_not_run_is_left_to_run_time) {
+  Build b;
+  Value* x = b.In("x", {"2", "3"});
+  Body squeezed = b.graph.NewSubgraph("then");
+  squeezed->AddOutput(AddTo(squeezed, "Squeeze", {x, b.Ints({0})}), "out");
+  Value* y = b.Op("If", {b.In("c", {}, DType::kBool)}, {{"then_branch", squeezed}, {"else_branch", Branch(b, x)}});
+  CHECK_TYPE(b, y, "float32[*]");
+  CHECK_FAILS(b.Op("Squeeze", {x, b.Ints({0})}), "axis 0 of shape [2,3] is not 1");
+}
+
+TEST(what_is_there_may_be_carried_as_what_may_be_absent) {
+  Build b;
+  Value* some = b.Op("Optional", {}, {{"type", "sequence(float32[*])"}});
+  Body body = LoopBody(b);
+  body->AddOutput(body->inputs()[1], "goes_on");
+  body->AddOutput(AddTo(body, "SequenceEmpty", {}), "next");
+  CHECK_TYPE(b, b.Op("Loop", {b.Int(2), nullptr, some}, {{"body", body}}), "sequence(float32[*])");
+}

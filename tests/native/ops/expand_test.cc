@@ -169,3 +169,13 @@ TEST(expanding_needs_a_known_rank_and_says_so) {
   Value* y = b.Op("LayerNormalization", {b.Unranked("u"), b.In("s", {"4"})});
   CHECK_FAILS(Expander::Expand(*y->producer), "the rank of 'u' must be known");
 }
+
+TEST(users_follow_when_an_expansion_names_a_dimension_anew) {
+  Build b;
+  Value* window = b.Op("HannWindow", {b.In("n", {}, DType::kInt32)});
+  Value* y = b.Op("Mul", {window, window});
+  b.graph.AddOutput(y, "y");
+  Expander::Expand(*window->producer);
+  const Value* product = b.graph.outputs()[0];
+  CHECK(product->type == product->producer->inputs[0]->type, b.Text(product));
+}

@@ -83,3 +83,9 @@ TEST(inferring_again_finds_the_same_symbols) {
   b.graph.InferAll();
   CHECK(y->type == before);
 }
+
+TEST(an_empty_list_of_axes_is_known_without_its_value) {
+  Build b;
+  Value* none = b.In("axes", {"0"}, DType::kInt64);
+  CHECK_TYPE(b, b.Op("ReduceSum", {b.In("x", {"n", "3"}), none}), "float32[1,1]");
+}
