@@ -1,6 +1,7 @@
 // The contract between the runtime and a device: find kernels at load, launch them in order on streams.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <span>
@@ -21,6 +22,11 @@ class Resource {
  public:
   virtual ~Resource() = default;
   virtual std::string_view kind() const = 0;
+  // A mark of the state now, and the way back to it: a run that fails leaves its resources as it found them.
+  virtual int64_t Checkpoint() const = 0;
+  virtual void Restore(int64_t checkpoint) = 0;
+  // A resource serves one run at a time.
+  std::atomic<bool> in_use{false};
 };
 
 // Values that are not plain tensors travel beside the tensors.

@@ -22,6 +22,36 @@ class FloatEnvironment {
 #endif
 };
 
+// The resources of one run: taken by it alone, and put back as they were if it fails.
+class ResourceHold {
+ public:
+  explicit ResourceHold(const std::vector<ObjectValue>& objects) {
+    for (const ObjectValue& object : objects) {
+      if (!object.resource) continue;
+      if (object.resource->in_use.exchange(true)) {
+        Release();
+        throw Error(Code::kInvalidArgument, "a resource (", object.resource->kind(),
+                    ") is in use by another run, or given twice");
+      }
+      held_.push_back({object.resource, object.resource->Checkpoint()});
+    }
+  }
+  ~ResourceHold() {
+    if (!finished_)
+      for (auto& [resource, checkpoint] : held_) resource->Restore(checkpoint);
+    Release();
+  }
+  void Finish() { finished_ = true; }
+
+ private:
+  void Release() {
+    for (auto& [resource, checkpoint] : held_) resource->in_use.store(false);
+    held_.clear();
+  }
+  std::vector<std::pair<std::shared_ptr<Resource>, int64_t>> held_;
+  bool finished_ = false;
+};
+
 InputSpec Describe(const Graph& graph, const Value& value, const std::string& name) {
   InputSpec spec{name, value.type, {}};
   if (value.type.IsTensor() && value.type.shape)
@@ -164,6 +194,7 @@ std::vector<Output> Model::Run(const RunRequest& request) const {
   Frame frame(*plan_, scope, nullptr, arena);
   for (Device* device : plan_->devices) scope.streams.push_back(device->NewStream());
   SetUp(frame, *layout, request, slab);
+  ResourceHold resources(request.input_objects);
   try {
     Execute(frame);
     scope.Synchronize();
@@ -171,7 +202,9 @@ std::vector<Output> Model::Run(const RunRequest& request) const {
     scope.streams.clear();  // waits for work that still looks at this frame
     throw;
   }
-  return Collect(frame);
+  std::vector<Output> outputs = Collect(frame);
+  resources.Finish();
+  return outputs;
 }
 
 }  // namespace ziggurat
