@@ -277,3 +277,20 @@ def test_a_head_that_is_too_slow_ends_the_connection(repository: Path, monkeypat
 
 def test_asking_for_a_websocket_is_answered_as_plain_http(raw: Raw) -> None:
     assert raw.request("GET", "/v2/health/live", connection="Upgrade", upgrade="websocket").status == 200
+
+
+def test_requests_sent_in_one_go_are_answered_in_their_order(raw: Raw) -> None:
+    for number in range(5):
+        raw.send("POST", "/v2/models/identity/fp32/infer", json.dumps({"inputs": [GOOD], "id": str(number)}).encode())
+    assert [raw.reply().json()["id"] for _ in range(5)] == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("path", ["/v2/models/%ff%00/infer", "/v2/models/a%0Ab/infer", "/v2/models//infer", "/%2e%2e/x"])
+def test_strange_paths_are_404(raw: Raw, path: str) -> None:
+    assert raw.request("POST", path, b"{}").status == 404
+
+
+def test_a_path_that_is_no_ascii_is_refused(server: Running) -> None:
+    with Raw(server.port) as connection:
+        connection.socket.sendall(b"GET /v2/\xff HTTP/1.1\r\nhost: t\r\n\r\n")
+        assert connection.reply().status in (400, 404)

@@ -124,7 +124,8 @@ def _shape(spec: TensorSpec) -> str:
     if spec.shape is None:
         return ""
     names = spec.dim_names or (None,) * len(spec.shape)
-    return "[" + ", ".join(str(name or "?" if extent is None else extent) for extent, name in zip(spec.shape, names, strict=True)) + "]"
+    extents = [str(name or "?" if extent is None else extent) for extent, name in zip(spec.shape, names, strict=True)]
+    return f"[{', '.join(extents)}]"
 
 
 def _access(host: str) -> str:
