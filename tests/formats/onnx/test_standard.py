@@ -20,9 +20,7 @@ DATA = Path(onnx.__file__).parent / "backend/test/data"
 LIGHT = sorted((DATA / "light").glob("*.onnx"))
 CONVERTED = [path.parent for kind in ("converted", "operator") for path in DATA.glob(f"pytorch-{kind}/*/model.onnx")]
 # What the names of node cases for other domains than ai.onnx start with.
-OTHER_DOMAINS = tuple(
-    f"test_{name}" for name in ["ai_onnx_ml_", "adagrad", "adam", "momentum", "nesterov", "flexattention"]
-)
+OTHER_DOMAINS = tuple(f"test_{name}" for name in ["ai_onnx_ml_", "adagrad", "adam", "momentum", "nesterov"])
 
 
 def make_node_cases() -> list[Any]:
@@ -88,7 +86,11 @@ def test_every_node_case_of_the_standard_is_read(node_cases: list[Any], unknown:
 def test_node_cases_give_the_same_results_as_before_reading(node_cases: list[Any], unknown: frozenset[str]) -> None:
     wrong, compared = [], 0
     for case in node_cases:
-        if case.name.endswith("_expanded") or not (expected := run(case.model, case)):
+        if (
+            case.name.endswith("_expanded")
+            or case.name.startswith("test_bernoulli")
+            or not (expected := run(case.model, case))
+        ):
             continue
         model = read_onnx(case.model.SerializeToString(), lambda name: Recorder(name, unknown), check=False).graph
         compared += 1

@@ -12,7 +12,7 @@ from ziggurat.errors import InvalidModel
 from ziggurat.formats.onnx.builder import ABSENT, Builder
 from ziggurat.formats.onnx.schemas import NEWEST, Schema
 from ziggurat.formats.onnx.scope import Scope
-from ziggurat.formats.onnx.values import Node, Value, kind_of
+from ziggurat.formats.onnx.values import GraphRef, Node, Value, kind_of
 
 if TYPE_CHECKING:
     from ziggurat.formats.onnx.importer import Importer
@@ -43,6 +43,9 @@ def inline_standard(importer: Importer, node: Node, schema: Schema, scope: Scope
     # Bodies of other domains' ops may leave out that they speak ai.onnx.
     opsets = {"": NEWEST, **opset_versions(body.opset_import)}
     inner = Scope(scope.builder, opsets, None, attributes, f"{node.name}/")
+    if any(isinstance(value, GraphRef) for value in node.attributes.values()):
+        # The node's own subgraph is now part of the body: it sees the caller's names and speaks the caller's opset.
+        inner.parent, inner.opsets = scope, scope.opsets
     with importer.nested(f"standard body of {node.op}"):
         return _inline(importer, body, node, inner)
 
@@ -110,8 +113,10 @@ def attribute_protos(attributes: Mapping[str, Value], node: Node) -> list[Any]:
     protos = []
     for name, value in attributes.items():
         kind = onnx.AttributeProto.AttributeType.Value(kind_of(value))
-        if isinstance(value, tuple) and value[0] != "type":
-            content: Any = value[1]
+        if isinstance(value, GraphRef):
+            content: Any = value.proto
+        elif isinstance(value, tuple) and value[0] != "type":
+            content = value[1]
         elif isinstance(value, int | float | bytes):
             content = value
         else:
