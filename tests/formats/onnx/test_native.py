@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 
+from tests.formats.onnx.models import weights_model
 from tests.formats.onnx.test_adapters import CASES, Case, old
 from tests.formats.onnx.test_standard import CONVERTED, LIGHT, loaded, make_node_cases, same
 from ziggurat.errors import InvalidModel, Unsupported, ZigguratError
@@ -97,7 +98,7 @@ def disturb_node(node: Any, draw: random.Random) -> None:
         node.input[place] = draw.choice(["", *node.input])
 
 
-def compute(data: bytes, feeds: dict[str, Any]) -> list[Any]:
+def compute(data: bytes | Path, feeds: dict[str, Any]) -> list[Any]:
     """The outputs by the engine; skips where it cannot compute yet."""
     ziggurat = importlib.import_module("ziggurat")
     if not hasattr(ziggurat, "load"):
@@ -129,6 +130,36 @@ def test_a_converted_model_computes_what_it_did(path: Path, new_builder: Any) ->
     feeds = {name: loaded(path / "test_data_set_0" / f"input_{i}.pb") for i, name in enumerate(fed)}
     for i, found in enumerate(compute(data, feeds)):
         assert same(found, loaded(path / "test_data_set_0" / f"output_{i}.pb"))
+
+
+def test_weights_come_from_the_file_and_from_external_data(tmp_path: Path, new_builder: Any) -> None:
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    made = weights_model(1000)
+    weight = onnx.numpy_helper.to_array(made.graph.initializer[0])
+    inside = tmp_path / "inside.onnx"
+    inside.write_bytes(made.SerializeToString())
+    outside = tmp_path / "outside.onnx"
+    onnx.save_model(made, outside, save_as_external_data=True, location="w.bin", size_threshold=0)
+    for path in (inside, outside):
+        (found,) = compute(path, {"x": x})
+        np.testing.assert_allclose(found, x @ weight + 1, rtol=1e-5)
+
+
+def test_weights_that_are_gone_when_they_are_wanted_are_an_error(tmp_path: Path, new_builder: Any) -> None:
+    ziggurat = importlib.import_module("ziggurat")
+    path = tmp_path / "m.onnx"
+    path.write_bytes(weights_model(1000).SerializeToString())
+
+    class Late(new_builder):  # type: ignore[misc]
+        """Between reading the skeleton and packing the weights, somebody truncates the file."""
+
+        def finish(self) -> Any:
+            path.write_bytes(path.read_bytes()[:2000])
+            return super().finish()
+
+    imported = read_onnx(path, Late)
+    with pytest.raises(InvalidModel, match=r"m\.onnx"):
+        ziggurat.engine.Model(ziggurat.engine.default_engine(), imported.graph)
 
 
 def test_a_refusal_of_the_builder_names_node_and_tensor(new_builder: Any) -> None:
