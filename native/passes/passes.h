@@ -1,0 +1,24 @@
+// Every pass, once. The order they run in, and why, is pipeline.cc's.
+#pragma once
+
+#include "passes/pass.h"
+
+namespace ziggurat {
+
+extern const Pass kEliminateCommon;
+extern const Pass kEliminateDead;
+extern const Pass kEliminateIdentity;
+extern const Pass kFoldConstants;
+extern const Pass kFoldConvScale;
+extern const Pass kFoldShapes;
+extern const Pass kFuseConv;
+extern const Pass kFuseMatMul;
+extern const Pass kInlineIf;
+extern const Pass kMergeCasts;
+extern const Pass kMergeReshapes;
+extern const Pass kMergeTransposes;
+extern const Pass kRecognizeGelu;
+extern const Pass kRecognizeLayerNorm;
+extern const Pass kRecognizeSwish;
+
+}  // namespace ziggurat

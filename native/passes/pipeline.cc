@@ -1,0 +1,38 @@
+#include "passes/passes.h"
+#include "passes/runner.h"
+
+namespace ziggurat {
+namespace {
+
+// clang-format off
+constexpr PipelineRow kPipeline[] = {
+    {kEliminateDead,      "what nobody reads costs every later pass time and may keep a use count above one"},
+    {kEliminateIdentity,  "before folding: a Cast or Identity between two patterns hides them from each other"},
+    {kFoldShapes,         "first of the folds: it makes Shape, Gather and Concat constant without computing them"},
+    {kFoldConstants,      "after shapes: what depended on them is constant by now"},
+    {kInlineIf,           "after folding, which computes conditions; before all that looks across the branch"},
+    {kFoldShapes,         "again: an inlined branch and folded targets let inference see further"},
+    {kFoldConstants,      "again, for the same reason"},
+    {kEliminateIdentity,  "again: folded operands show that a Slice, Pad, Mul or Reshape does nothing"},
+    {kEliminateCommon,    "after folding made equal constants; before patterns, which count uses"},
+    {kMergeCasts,         "before patterns, which casts in between would hide"},
+    {kMergeReshapes,      "before transposes: a Reshape between two of them may go away"},
+    {kMergeTransposes,    "after reshapes; leaves a Reshape where only extents of one move"},
+    {kMergeReshapes,      "again: of the Reshapes that transposes became"},
+    {kRecognizeLayerNorm, "before fusion, which would take the tree's Mul and Add as epilogues"},
+    {kRecognizeGelu,      "before fusion, so that Gelu can be an epilogue"},
+    {kRecognizeSwish,     "before fusion, for the same reason"},
+    {kFoldConvScale,      "before fusion: a BatchNormalization between Conv and Relu would stop it"},
+    {kFuseConv,           "last but one: everything that can be an epilogue has its final form"},
+    {kFuseMatMul,         "with fuse_conv; the two touch different nodes"},
+    {kEliminateIdentity,  "for what the rewrites above left over"},
+    {kEliminateCommon,    "for constants that folding made twice"},
+    {kEliminateDead,      "the plan is made of what is left"},
+};
+// clang-format on
+
+}  // namespace
+
+std::span<const PipelineRow> Pipeline() { return kPipeline; }
+
+}  // namespace ziggurat
