@@ -40,7 +40,6 @@ class Service:
             threads=settings.engine.threads,
             memory_limit=settings.engine.memory_limit,
             isa=settings.engine.isa,
-            cache_dir=settings.engine.cache_dir,
         )
         load = functools.partial(ziggurat.load, device=settings.engine.device, engine=self.engine)
         self.registry = Registry(load, logger)

@@ -59,7 +59,6 @@ class EngineSettings(Group):
         default=None, description="Budget of the engine, as 8GiB; default: nine tenths of the machine's memory."
     )
     isa: str | None = Field(default=None, description="Force a lower instruction set: sse42, avx2, avx512, avx512vnni.")
-    cache_dir: Path | None = Field(default=None, description="Folder for the engine's caches.")
     device: str = Field(default="auto", description="Device that models are loaded on.")
 
 

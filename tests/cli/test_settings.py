@@ -69,3 +69,9 @@ def test_settings_are_few_described_and_frozen() -> None:
     assert len(rows) <= 40 and all(row[3].endswith(".") for row in rows)
     with pytest.raises(ValueError, match="frozen"):
         loaded.settings.server.port = 1  # type: ignore[misc]
+
+
+def test_the_guide_lists_every_setting_as_it_is() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+    listed = [line for line in guide.partition("## Settings")[2].splitlines() if line.startswith("| `")]
+    assert listed == [f"| `{name}` | {value} | {text} |" for name, value, _, text in settings.load().rows()]

@@ -285,7 +285,9 @@ def test_requests_sent_in_one_go_are_answered_in_their_order(raw: Raw) -> None:
     assert [raw.reply().json()["id"] for _ in range(5)] == ["0", "1", "2", "3", "4"]
 
 
-@pytest.mark.parametrize("path", ["/v2/models/%ff%00/infer", "/v2/models/a%0Ab/infer", "/v2/models//infer", "/%2e%2e/x"])
+@pytest.mark.parametrize(
+    "path", ["/v2/models/%ff%00/infer", "/v2/models/a%0Ab/infer", "/v2/models//infer", "/%2e%2e/x"]
+)
 def test_strange_paths_are_404(raw: Raw, path: str) -> None:
     assert raw.request("POST", path, b"{}").status == 404
 

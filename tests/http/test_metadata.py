@@ -88,3 +88,9 @@ def test_a_request_id_is_echoed_or_made(raw: Raw) -> None:
     made = {raw.request("GET", "/v2").headers["x-request-id"] for _ in range(3)}
     assert len(made) == 3
     assert raw.request("GET", "/v2", x_request_id="a" * 200).headers["x-request-id"] != "a" * 200
+
+
+def test_every_route_is_described(raw: Raw) -> None:
+    paths = raw.request("GET", "/openapi.json").json()["paths"]
+    assert {"/v2", "/v2/models/{name}", "/v2/models/{name}/versions/{version}/ready", "/metrics"} <= set(paths)
+    assert list(paths["/v2/models/{name}/infer"]) == ["post"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -30,13 +30,37 @@ def create_api(settings: Settings, serving: Serving, metrics: Metrics, logger: F
     infer = Infer(serving, metrics, settings.limits, logger)
     # The documentation pages would load scripts from elsewhere; /openapi.json stays.
     api = FastAPI(title="Ziggurat", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
-    api.router.routes.append(Route("/v2/models/{name:path}/infer", infer, methods=["POST"]))
+    _add_infer(api, infer)
     api.include_router(health_router(serving))
     api.include_router(model_router(serving, settings.server.name))
     _add_metrics(api, metrics)
     api.include_router(page.router(serving, settings.server.name))
     _add_problems(api)
     return Front(api, infer, logger, settings.logging.requests)
+
+
+def _add_infer(api: FastAPI, infer: Infer) -> None:
+    """Front takes POSTs to this route before they come here; here it refuses other methods, and is described."""
+    api.router.routes.append(Route("/v2/models/{name:path}/infer", infer, methods=["POST"]))
+    schema_without = api.openapi
+    name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    operation = {
+        "tags": ["v2"],
+        "summary": "Infer",
+        "description": "Runs a model; `/versions/{version}` may stand before `/infer`. The bodies are the Open "
+        "Inference Protocol's, as JSON or with the binary tensor extension.",
+        "parameters": [name],
+        "requestBody": {"required": True, "content": {"application/json": {}, "application/octet-stream": binary}},
+        "responses": {"200": {"description": "Outputs"}, "default": {"description": '{"error": "text"}'}},
+    }
+
+    def schema() -> dict[str, Any]:
+        document = schema_without()
+        document["paths"].setdefault("/v2/models/{name}/infer", {})["post"] = operation
+        return document
+
+    api.openapi = schema  # type: ignore[method-assign]
 
 
 def _add_metrics(api: FastAPI, metrics: Metrics) -> None:
