@@ -161,7 +161,8 @@ void ConvTranspose(const Args& args) {
   if (auto_pad.starts_with("SAME") || args.node.Has("output_shape")) {
     for (size_t d = 0; d < w.dims; ++d) {
       const int64_t full = w.strides[d] * (w.out[d] - 1) + extra[d] + (w.kernel[d] - 1) * w.dilations[d] + 1;
-      const int64_t total = full - w.in[d];
+      // an output wider than all windows reach has no padding, and zeros at its end
+      const int64_t total = std::max<int64_t>(0, full - w.in[d]);
       w.begin[d] = auto_pad == "SAME_UPPER" ? total / 2 : total - total / 2;
     }
   }
