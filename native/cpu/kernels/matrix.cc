@@ -13,9 +13,11 @@ const MatrixKernels kMatrixKernels = {
     .gemm_scratch = &GemmScratch,
     .pack_a = &PackA,
     .pack_b = &PackB,
-    .plain_gemm = nullptr,
+    .plain_gemm = &FindPlainGemm,
+    .int8 = &kInt8Kernels,
     .conv = &Conv,
     .conv_scratch = &ConvScratch,
+    .fold = &Fold,
     .depthwise = &Depthwise,
     .depthwise_scratch = &DepthwiseScratch,
 };

@@ -13,6 +13,7 @@
 
 #include "cpu/kernels/matrix_conv.h"
 #include "cpu/kernels/matrix_epilogue.h"
+#include "cpu/kernels/matrix_int8.h"
 #include "tensor/dtype.h"
 
 namespace ziggurat::cpu {
@@ -88,8 +89,10 @@ struct MatrixKernels {
   void (*pack_a)(const MatrixView& a, int64_t m, int64_t k, float* packed);
   void (*pack_b)(const PackBArgs& args);
   PlainGemmFn (*plain_gemm)(DType dtype);  // float64, int32, uint32, int64, uint64; null for others
+  const Int8Kernels* int8;
   void (*conv)(const ConvArgs& args);
   int64_t (*conv_scratch)(const ConvShape& shape);  // floats
+  void (*fold)(const FoldArgs& args);
   // One channel in, one out, for channels [first_tile, last_tile): out_channels and channels of the shape are 1.
   void (*depthwise)(const ConvArgs& args);
   int64_t (*depthwise_scratch)(const ConvShape& shape);  // floats

@@ -31,4 +31,13 @@ struct ConvArgs {
   float* scratch = nullptr;                 // conv_scratch floats, 64-byte aligned
 };
 
+// Y = the sum of products where they land: shape.in are the positions of X, products are [out_channels, taps, X
+// positions]; taps are added in ascending order.
+struct FoldArgs {
+  ConvShape shape;
+  const float* products = nullptr;
+  float* output = nullptr;
+  Epilogue epilogue;
+};
+
 }  // namespace ziggurat::cpu

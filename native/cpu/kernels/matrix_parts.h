@@ -13,10 +13,13 @@ void PackB(const PackBArgs& args);
 // Packs rows row0 .. row0 + rows, columns k0 .. k0 + k as an A of its own.
 void PackARows(const MatrixView& a, int64_t row0, int64_t rows, int64_t k0, int64_t k, float* packed);
 
+extern const Int8Kernels kInt8Kernels;
+
 PlainGemmFn FindPlainGemm(DType dtype);
 
 void Conv(const ConvArgs& args);
 int64_t ConvScratch(const ConvShape& shape);
+void Fold(const FoldArgs& args);
 void Depthwise(const ConvArgs& args);
 int64_t DepthwiseScratch(const ConvShape& shape);
 

@@ -2,6 +2,7 @@
 
 #include "check.h"
 #include "cpu/op_harness.h"
+#include "device/registry.h"
 #include "tensor/half.h"
 
 namespace ziggurat::test {
@@ -193,6 +194,45 @@ TEST(conv_of_half_types_computes_in_float32_and_rounds_once) {
             CHECK(y.At<uint16_t>(i) == (half ? FloatToFloat16(v) : FloatToBFloat16(v)), Name(dtype));
           }
         }
+      }
+}
+
+TEST(conv_transpose_agrees_with_the_plain_kernel_for_all_windows_and_groups) {
+  struct Case {
+    Shape x, w;
+    std::vector<int64_t> strides, dilations, pads, extra, sizes;
+    int64_t group = 1;
+    std::string auto_pad = "NOTSET";
+  };
+  const Case cases[] = {{{1, 3, 4, 5}, {3, 4, 3, 3}, {}, {}, {}, {}, {}},
+                        {{2, 6, 5, 4}, {6, 40, 2, 2}, {2, 2}, {}, {}, {}, {}},
+                        {{1, 4, 5, 4}, {4, 3, 3, 4}, {2, 3}, {2, 1}, {1, 2, 0, 1}, {1, 2}, {}},
+                        {{1, 6, 7}, {6, 2, 5}, {3}, {}, {2, 1}, {}, {}, 2},
+                        {{1, 2, 3, 3}, {2, 2, 3, 3}, {2, 2}, {}, {}, {}, {}, 1, "SAME_UPPER"},
+                        {{1, 2, 3, 3}, {2, 2, 4, 4}, {2, 2}, {}, {}, {}, {7, 6}},
+                        {{1, 2, 3, 2, 3}, {2, 3, 2, 3, 2}, {1, 2, 2}, {}, {0, 1, 0, 0, 1, 0}, {}, {}}};
+  for (const cpu::KernelTable* table : HostTables())
+    for (const Case& c : cases)
+      for (bool constant : {false, true}) {
+        Attributes attributes = {{"group", c.group}, {"auto_pad", c.auto_pad}};
+        if (!c.strides.empty()) attributes["strides"] = c.strides;
+        if (!c.dilations.empty()) attributes["dilations"] = c.dilations;
+        if (!c.pads.empty()) attributes["pads"] = c.pads;
+        if (!c.extra.empty()) attributes["output_padding"] = c.extra;
+        if (!c.sizes.empty()) attributes["output_shape"] = c.sizes;
+        const HostTensor x = RandomFloats(c.x, 21, -1, 1), bias = RandomFloats({c.w[1] * c.group}, 23, -1, 1);
+        HostTensor w = RandomFloats(c.w, 22, -1, 1);
+        w.constant = constant;
+        OneOp op("ConvTranspose", {x, w, bias}, attributes);
+        const HostTensor y = op.Run(*table, 2)[0];
+        CHECK(op.Run(*table, 1)[0].bytes == y.bytes);
+        TestSite site(op.node());
+        const auto plain = FindPlainKernel(site);
+        const HostTensor expected = op.Launch(*plain)[0];
+        CHECK(y.shape == expected.shape);
+        for (int64_t i = 0; i < y.shape.Count(); ++i)
+          CHECK(std::fabs(y.At<float>(i) - expected.At<float>(i)) < 1e-4, table->isa, " x ", c.x, " w ", c.w, " at ",
+                i);
       }
 }
 

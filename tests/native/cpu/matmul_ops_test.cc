@@ -1,3 +1,4 @@
+#include <array>
 #include <cmath>
 
 #include "check.h"
@@ -156,6 +157,77 @@ TEST(matmul_of_half_types_computes_in_float32_and_rounds_once) {
         const HostTensor wide = OneOp("MatMul", {Floats({m, k}, a32), Floats({k, n}, b32)}).Run(*table)[0];
         for (int64_t i = 0; i < m * n; ++i) CHECK(y.At<uint16_t>(i) == narrow(wide.At<float>(i)), Name(dtype));
       }
+}
+
+TEST(matmul_of_float64_sums_as_float32_does_and_integers_wrap_around) {
+  for (const cpu::KernelTable* table : HostTables()) {
+    const Shape a_shape{2, 9, 300}, b_shape{300, 21};
+    std::vector<double> a(static_cast<size_t>(a_shape.Count())), b(static_cast<size_t>(b_shape.Count()));
+    Random random(13);
+    for (double& v : a) v = random.Uniform(-1, 1);
+    for (double& v : b) v = random.Uniform(-1, 1);
+    const HostTensor y =
+        OneOp("MatMul", {Tensor(DType::kFloat64, a_shape, a), Tensor(DType::kFloat64, b_shape, b)}).Run(*table, 2)[0];
+    std::vector<int64_t> ai(a.size()), bi(b.size());
+    for (size_t i = 0; i < a.size(); ++i) ai[i] = static_cast<int64_t>(a[i] * 9e18);
+    for (size_t i = 0; i < b.size(); ++i) bi[i] = static_cast<int64_t>(b[i] * 9e18);
+    const HostTensor yi =
+        OneOp("MatMul", {Tensor(DType::kInt64, a_shape, ai), Tensor(DType::kInt64, b_shape, bi)}).Run(*table, 2)[0];
+    for (int64_t i = 0; i < 18; ++i)
+      for (int64_t j = 0; j < 21; ++j) {
+        double total = 0;
+        uint64_t wrapped = 0;
+        for (int64_t k0 = 0; k0 < 300; k0 += 128) {
+          double sum = 0;
+          for (int64_t k = k0; k < std::min<int64_t>(300, k0 + 128); ++k) {
+            volatile double product = a[i * 300 + k] * b[k * 21 + j];
+            sum = sum + product;
+            wrapped += static_cast<uint64_t>(ai[i * 300 + k]) * static_cast<uint64_t>(bi[k * 21 + j]);
+          }
+          total = k0 ? total + sum : sum;
+        }
+        CHECK(y.At<double>(i * 21 + j) == total, table->isa, " ", i, ",", j);
+        CHECK(yi.At<uint64_t>(i * 21 + j) == wrapped);
+      }
+    const HostTensor small = OneOp("MatMul", {Tensor<int32_t>(DType::kInt32, {1, 2}, {3, -4}),
+                                              Tensor<int32_t>(DType::kInt32, {2, 1}, {5, 6})})
+                                 .Run(*table)[0];
+    CHECK(small.At<int32_t>(0) == -9);
+  }
+}
+
+TEST(matmul_integer_is_exact_for_all_signs_zero_points_and_tails) {
+  Random random(14);
+  const auto bytes = [&](int64_t count) {
+    std::vector<uint8_t> values(static_cast<size_t>(count));
+    for (uint8_t& v : values) v = static_cast<uint8_t>(random.Uniform(0, 255.9f));
+    return values;
+  };
+  const auto value = [](DType dtype, uint8_t v) { return dtype == DType::kInt8 ? static_cast<int8_t>(v) : int32_t{v}; };
+  for (const cpu::KernelTable* table : HostTables())
+    for (DType a_type : {DType::kUint8, DType::kInt8})
+      for (DType b_type : {DType::kUint8, DType::kInt8})
+        for (int zeros = 0; zeros < 3; ++zeros)
+          for (const auto& [m, n, k] : {std::array<int64_t, 3>{1, 1, 1}, {3, 33, 5}, {29, 70, 131}, {130, 40, 1100}}) {
+            // Extremes too: pairs of 255 * -128 are what saturating instructions get wrong.
+            std::vector<uint8_t> a = bytes(m * k), b = bytes(k * n), za = bytes(1), zb = bytes(zeros == 2 ? n : 1);
+            std::fill_n(a.begin(), k, uint8_t{255});
+            for (int64_t kk = 0; kk < k; ++kk) b[static_cast<size_t>(kk * n)] = b_type == DType::kInt8 ? 128 : 255;
+            std::vector<HostTensor> inputs = {Tensor(a_type, {m, k}, a), Tensor(b_type, {k, n}, b, m != 29)};
+            if (zeros) inputs.push_back(Tensor(a_type, Shape{}, za));
+            if (zeros) inputs.push_back(Tensor(b_type, zeros == 2 ? Shape{n} : Shape{}, zb));
+            const HostTensor y = OneOp("MatMulInteger", inputs).Run(*table, 2)[0];
+            for (int64_t i = 0; i < m; ++i)
+              for (int64_t j = 0; j < n; ++j) {
+                int32_t expected = 0;
+                for (int64_t kk = 0; kk < k; ++kk)
+                  expected += (value(a_type, a[static_cast<size_t>(i * k + kk)]) - (zeros ? value(a_type, za[0]) : 0)) *
+                              (value(b_type, b[static_cast<size_t>(kk * n + j)]) -
+                               (zeros ? value(b_type, zb[static_cast<size_t>(zeros == 2 ? j : 0)]) : 0));
+                CHECK(y.At<int32_t>(i * n + j) == expected, table->isa, " m ", m, " n ", n, " k ", k, " at ", i, ",",
+                      j);
+              }
+          }
 }
 
 }  // namespace ziggurat::test

@@ -1,0 +1,176 @@
+// 8-bit products. With VNNI a word is 4 values and one instruction adds 4 products to an int32 sum; elsewhere a word is
+// 2 values widened to int16, whose products pmaddwd adds exactly (the 8-bit form, pmaddubsw, saturates).
+//
+// A is taken as unsigned and B as signed, the form VNNI multiplies: a' = a + 128 where A is signed, b' = b - 128 where
+// B is not, zero points alike. Then sum (a' - za)(b' - zb) = sum a'b' - za sum b' - zb sum a' + k za zb.
+#include "cpu/kernels/matrix_parts.h"
+#include "cpu/kernels/matrix_tile.h"
+
+namespace ziggurat::cpu::ZIGGURAT_ISA {
+namespace {
+
+#if defined(ZIGGURAT_ISA_avx512vnni)
+constexpr int kDepth = 4;
+ZIGGURAT_INLINE I32 DotWord(I32 a, I32 b, I32 sum) {
+  return (I32)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
+}
+#else
+constexpr int kDepth = 2;
+ZIGGURAT_INLINE I32 DotWord(I32 a, I32 b, I32 sum) {
+#if defined(ZIGGURAT_ISA_avx512)
+  return AddWrap(sum, (I32)_mm512_madd_epi16((__m512i)a, (__m512i)b));
+#elif defined(ZIGGURAT_ISA_avx2)
+  return AddWrap(sum, (I32)_mm256_madd_epi16((__m256i)a, (__m256i)b));
+#else
+  return AddWrap(sum, (I32)_mm_madd_epi16((__m128i)a, (__m128i)b));
+#endif
+}
+#endif
+
+constexpr int kBits = 32 / kDepth;
+constexpr uint32_t kValueMask = (1u << kBits) - 1;
+
+int64_t Words(int64_t k) { return (k + kDepth - 1) / kDepth; }
+int64_t PanelWords(int64_t k) { return kNr + Words(k) * kNr; }
+
+// Element as the kernel sees it: A unsigned, B signed.
+int32_t ReadA(const void* data, bool is_signed, int64_t at) {
+  return is_signed ? static_cast<const int8_t*>(data)[at] + 128 : static_cast<const uint8_t*>(data)[at];
+}
+int32_t ReadB(const void* data, bool is_signed, int64_t at) {
+  return is_signed ? static_cast<const int8_t*>(data)[at] : static_cast<const uint8_t*>(data)[at] - 128;
+}
+
+// Packs rows [row, row + height) as a tile of words, [words / kKBlock][height][kKBlock]; gives the rows' sums.
+void PackTile(const Int8GemmArgs& g, int64_t row, int64_t height, int32_t* packed, int32_t* sums) {
+  const int64_t words = Words(g.k);
+  for (int64_t i = 0; i < height; ++i) {
+    const char* a = static_cast<const char*>(g.a) + (row + i) * g.a_row;
+    int32_t sum = 0;
+    for (int64_t w = 0; w < words; ++w) {
+      uint32_t word = 0;
+      for (int u = 0; u < kDepth && w * kDepth + u < g.k; ++u) {
+        const int32_t value = ReadA(a, g.a_signed, (w * kDepth + u) * g.a_column);
+        sum += value;
+        word |= static_cast<uint32_t>(value) << (u * kBits);
+      }
+      packed[(w / kKBlock * height + i) * kKBlock + w % kKBlock] = static_cast<int32_t>(word);
+    }
+    sums[i] = sum;
+  }
+}
+
+struct TileJob {
+  const int32_t* a;
+  const int32_t* sums;  // of the rows
+  const int32_t* b;     // a packed panel
+  int64_t column;       // of the panel's first
+  int64_t row;
+};
+
+// The zero points' share of `count` columns of one row.
+ZIGGURAT_INLINE I32 Correct(const Int8GemmArgs& g, const TileJob& job, I32 product, int64_t row, int j, int count) {
+  typedef uint32_t U __attribute__((vector_size(kVectorBytes)));
+  const int32_t a_zero = g.a_zero + (g.a_signed ? 128 : 0);
+  const U b_zero = (U)LoadN(g.b_zero + job.column + j, count) - (U)SetI32(g.b_signed ? 0 : 128);
+  const U from_a = (U)Load(job.b + j) * (U)SetI32(a_zero);
+  const U k_zero = (U)SetI32(static_cast<int32_t>(static_cast<uint32_t>(g.k) * static_cast<uint32_t>(a_zero)));
+  return (I32)((U)product - from_a + b_zero * (k_zero - (U)SetI32(job.sums[row])));
+}
+
+template <int kRows>
+void Tile(const Int8GemmArgs& g, const TileJob& job) {
+  const int32_t* a = job.a;
+  const int32_t* b = job.b + kNr;
+  I32 sum[kRows][kNv];
+#pragma GCC unroll 14
+  for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 2
+    for (int j = 0; j < kNv; ++j) sum[i][j] = SetI32(0);
+  for (int64_t words = Words(g.k); words > 0; words -= kKBlock, a += kRows * kKBlock) {
+    const int64_t block = words < kKBlock ? words : kKBlock;
+    for (int64_t w = 0; w < block; ++w, b += kNr) {
+      Prefetch(b + 8 * kNr);
+      const I32 left = Load(b), right = Load(b + kLanes);
+#pragma GCC unroll 14
+      for (int i = 0; i < kRows; ++i) {
+        const I32 value = SetI32(a[i * kKBlock + w]);
+        sum[i][0] = DotWord(value, left, sum[i][0]);
+        sum[i][1] = DotWord(value, right, sum[i][1]);
+      }
+    }
+  }
+#pragma GCC unroll 14
+  for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 2
+    for (int j = 0; j < kNv; ++j) {
+      const int64_t left = g.n - job.column - j * kLanes;
+      if (left <= 0) break;
+      const int count = left < kLanes ? static_cast<int>(left) : kLanes;
+      StoreN(Correct(g, job, sum[i][j], i, j * kLanes, count), g.c + (job.row + i) * g.c_row + job.column + j * kLanes,
+             count);
+    }
+}
+
+using Int8TileFn = void (*)(const Int8GemmArgs&, const TileJob&);
+constexpr Int8TileFn kTiles[] = {
+    Tile<1>, Tile<2>, Tile<3>, Tile<4>,
+#if !defined(ZIGGURAT_ISA_sse42)
+    Tile<5>, Tile<6>,
+#if !defined(ZIGGURAT_ISA_avx2)
+    Tile<7>, Tile<8>, Tile<9>, Tile<10>, Tile<11>, Tile<12>, Tile<13>, Tile<14>,
+#endif
+#endif
+};
+static_assert(sizeof kTiles / sizeof kTiles[0] == kMaxMr);
+
+void PackB(const PackInt8BArgs& p) {
+  const int64_t words = Words(p.k);
+  for (int64_t panel = p.first_panel; panel < p.last_panel; ++panel) {
+    int32_t* sums = p.packed + panel * PanelWords(p.k);
+    int32_t* to = sums + kNr;
+    for (int j = 0; j < kNr; ++j) sums[j] = 0;
+    const int64_t column0 = panel * kNr;
+    const int columns = static_cast<int>(p.n - column0 < kNr ? p.n - column0 : kNr);
+    for (int64_t w = 0; w < words; ++w, to += kNr)
+      for (int j = 0; j < kNr; ++j) {
+        uint32_t word = 0;
+        for (int u = 0; j < columns && u < kDepth && w * kDepth + u < p.k; ++u) {
+          const int32_t value = ReadB(p.b, p.is_signed, (w * kDepth + u) * p.b_row + (column0 + j) * p.b_column);
+          sums[j] += value;
+          word |= (static_cast<uint32_t>(value) & kValueMask) << (u * kBits);
+        }
+        to[j] = static_cast<int32_t>(word);
+      }
+  }
+}
+
+int64_t PackedBWords(int64_t k, int64_t n) { return (n + kNr - 1) / kNr * PanelWords(k); }
+
+// Rows packed at a time: 256 KiB of words at the most common k of 1024 and below.
+constexpr int64_t kPassTiles = 8;
+int64_t Scratch(int64_t k) { return kPassTiles * kMaxMr * (RoundUp(Words(k), kKBlock) + 1); }
+
+void Gemm(const Int8GemmArgs& g) {
+  const int64_t words = RoundUp(Words(g.k), kKBlock), panels = (g.n + kNr - 1) / kNr;
+  const Tiling tiling = TileRows(g.m, kMaxMr);
+  int32_t* sums = g.scratch + kPassTiles * kMaxMr * words;
+  for (int64_t first = 0; first < tiling.count; first += kPassTiles) {
+    const int64_t last = first + kPassTiles < tiling.count ? first + kPassTiles : tiling.count;
+    const auto height = [&](int64_t t) { return tiling.base + (t < tiling.taller); };
+    for (int64_t t = first; t < last; ++t)
+      PackTile(g, TileStart(tiling, t), height(t), g.scratch + (t - first) * kMaxMr * words,
+               sums + (t - first) * kMaxMr);
+    for (int64_t panel = 0; panel < panels; ++panel)
+      for (int64_t t = first; t < last; ++t)
+        kTiles[height(t) - 1](g, {g.scratch + (t - first) * kMaxMr * words, sums + (t - first) * kMaxMr,
+                                  g.b + panel * PanelWords(g.k), panel * kNr, TileStart(tiling, t)});
+  }
+}
+
+}  // namespace
+
+extern const Int8Kernels kInt8Kernels;
+const Int8Kernels kInt8Kernels = {PackB, PackedBWords, Gemm, Scratch};
+
+}  // namespace ziggurat::cpu::ZIGGURAT_ISA
