@@ -41,20 +41,55 @@ int32_t ReadB(const void* data, bool is_signed, int64_t at) {
   return is_signed ? static_cast<const int8_t*>(data)[at] : static_cast<const uint8_t*>(data)[at] - 128;
 }
 
+// Words of up to kKBlock contiguous values' worth of A; gives their sum. `flip` makes signed bytes unsigned.
+int32_t PackWords(const uint8_t* a, uint32_t flip, int64_t words, int32_t* packed) {
+  uint32_t sum = 0;
+#if defined(ZIGGURAT_ISA_avx512vnni)
+  uint32_t even = 0, odd = 0;  // pairs of 16-bit sums: 128 bytes of at most 255 fit
+  for (int64_t w = 0; w < words; ++w) {
+    uint32_t word;
+    __builtin_memcpy(&word, a + 4 * w, 4);
+    word ^= flip;
+    even += word & 0x00ff00ffu;
+    odd += (word >> 8) & 0x00ff00ffu;
+    packed[w] = static_cast<int32_t>(word);
+  }
+  sum = (even & 0xffff) + (even >> 16) + (odd & 0xffff) + (odd >> 16);
+#else
+  for (int64_t w = 0; w < words; ++w) {
+    uint16_t pair;
+    __builtin_memcpy(&pair, a + 2 * w, 2);
+    const uint32_t both = pair ^ (flip & 0xffff), low = both & 0xff, high = both >> 8;
+    sum += low + high;
+    packed[w] = static_cast<int32_t>(low | high << 16);
+  }
+#endif
+  return static_cast<int32_t>(sum);
+}
+
+// The word of values [k0, k0 + kDepth) of a row, zero past the last.
+uint32_t WordAt(const Int8GemmArgs& g, const void* row, int64_t k0, int32_t* sum) {
+  uint32_t word = 0;
+  for (int u = 0; u < kDepth && k0 + u < g.k; ++u) {
+    const int32_t value = ReadA(row, g.a_signed, (k0 + u) * g.a_column);
+    *sum += value;
+    word |= static_cast<uint32_t>(value) << (u * kBits);
+  }
+  return word;
+}
+
 // Packs rows [row, row + height) as a tile of words, [words / kKBlock][height][kKBlock]; gives the rows' sums.
 void PackTile(const Int8GemmArgs& g, int64_t row, int64_t height, int32_t* packed, int32_t* sums) {
-  const int64_t words = Words(g.k);
+  const int64_t words = Words(g.k), whole = g.a_column == 1 ? g.k / kDepth : 0;
   for (int64_t i = 0; i < height; ++i) {
-    const char* a = static_cast<const char*>(g.a) + (row + i) * g.a_row;
+    const uint8_t* a = static_cast<const uint8_t*>(g.a) + (row + i) * g.a_row;
     int32_t sum = 0;
-    for (int64_t w = 0; w < words; ++w) {
-      uint32_t word = 0;
-      for (int u = 0; u < kDepth && w * kDepth + u < g.k; ++u) {
-        const int32_t value = ReadA(a, g.a_signed, (w * kDepth + u) * g.a_column);
-        sum += value;
-        word |= static_cast<uint32_t>(value) << (u * kBits);
-      }
-      packed[(w / kKBlock * height + i) * kKBlock + w % kKBlock] = static_cast<int32_t>(word);
+    for (int64_t w0 = 0; w0 < words; w0 += kKBlock) {
+      int32_t* to = packed + (w0 / kKBlock * height + i) * kKBlock;
+      const int64_t last = words - w0 < kKBlock ? words : w0 + kKBlock;
+      const int64_t copied = whole <= w0 ? 0 : (whole < last ? whole : last) - w0;
+      sum += PackWords(a + w0 * kDepth, g.a_signed ? 0x80808080u : 0u, copied, to);
+      for (int64_t w = w0 + copied; w < last; ++w) to[w - w0] = static_cast<int32_t>(WordAt(g, a, w * kDepth, &sum));
     }
     sums[i] = sum;
   }
