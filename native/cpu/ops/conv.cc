@@ -56,7 +56,7 @@ class ConvKernel final : public Kernel {
     job.epilogue.residual_row = s.OutPixels();
     job.weights = packed_ ? reinterpret_cast<const float*>(packed_->data()) : PackNow(context, s, layout);
     job.images = output.shape[0];
-    if (depthwise_)
+    if (depthwise_ && PadsLittle(s))
       RunDepthwise(context, job, layout);
     else
       RunProducts(context, job, layout);
@@ -87,27 +87,34 @@ class ConvKernel final : public Kernel {
   }
 
   int64_t WeightFloats(const ConvShape& s) const {
-    return conv_.group * (depthwise_ ? s.K() : PackedAFloats(kernels_, s.out_channels, s.K()));
+    return conv_.group * PackedAFloats(kernels_, s.out_channels, s.K());
   }
 
-  // Group by group: tiles of output channels, or, depthwise, the taps as they are.
+  // The depthwise kernel copies padded planes. A stride or padding out of all proportion would make them enormous: such
+  // a convolution takes the general kernel, which has the same bits.
+  static constexpr int64_t kPlaneFloats = 65536;
+  static constexpr int64_t kPlaneSlack = 64;  // floats that vectors may read past a plane
+  static bool PadsLittle(const ConvShape& s) {
+    double plane = 1;
+    for (int i = 0; i < 3; ++i)
+      plane *= static_cast<double>((s.out[i] - 1) * s.stride[i] + (s.kernel[i] - 1) * s.dilation[i] + s.stride[i]);
+    return plane < static_cast<double>(PlaneBound(s));
+  }
+  static int64_t PlaneBound(const ConvShape& s) { return kPlaneFloats + 4 * s.InPixels(); }
+
+  // Group by group, tiles of output channels. A depthwise group is one row: its taps, as they are.
   void PackWeights(const ConvShape& s, const void* from, DType dtype, float* to) const {
     const int64_t k = s.K(), group_bytes = s.out_channels * k * static_cast<int64_t>(ByteSize(dtype));
-    for (int64_t g = 0; g < conv_.group; ++g) {
-      const void* source = static_cast<const std::byte*>(from) + g * group_bytes;
-      if (!depthwise_)
-        kernels_.pack_a({source, dtype, k, 1}, s.out_channels, k, to + g * PackedAFloats(kernels_, s.out_channels, k));
-      else if (half_)
-        half_.widen(source, to + g * k, k);
-      else
-        std::copy_n(static_cast<const float*>(source), k, to + g * k);
-    }
+    const int64_t group_floats = PackedAFloats(kernels_, s.out_channels, k);
+    for (int64_t g = 0; g < conv_.group; ++g)
+      kernels_.pack_a({static_cast<const std::byte*>(from) + g * group_bytes, dtype, k, 1}, s.out_channels, k,
+                      to + g * group_floats);
   }
 
   void PackConstant(KernelSite& site, const TensorView& weights) {
     weights_shape_ = weights.shape;
     ConvShape s = conv_.Resolve(weights.shape, weights.shape, weights.shape);  // channels and kernel only
-    const std::string packing = depthwise_ ? "conv.taps" : Cat("conv.a", conv_.group, ".", kernels_.mr);
+    const std::string packing = Cat("conv.a", conv_.group, ".", kernels_.mr);
     packed_ = site.Pack(1, packing, static_cast<size_t>(WeightFloats(s)) * sizeof(float), [&](std::byte* to) {
       PackWeights(s, weights.data, weights.dtype, reinterpret_cast<float*>(to));
     });
@@ -122,7 +129,9 @@ class ConvKernel final : public Kernel {
   Layout LayOut(std::span<const TensorView> inputs, std::span<const TensorView> outputs, int workers) const {
     const ConvShape s = ShapeOf(inputs, outputs);
     Layout layout;
-    layout.worker_step = Lines(depthwise_ ? kernels_.depthwise_scratch(s) : kernels_.conv_scratch(s));
+    layout.worker_step = Lines(kernels_.conv_scratch(s));
+    // A bound that grows with the input: smaller shapes than these may be the ones to take the depthwise kernel.
+    if (depthwise_) layout.worker_step = std::max(layout.worker_step, Lines(PlaneBound(s) + kPlaneSlack));
     layout.total = workers * layout.worker_step;
     layout.weights = layout.total;
     if (!packed_) layout.total += Lines(WeightFloats(s));
@@ -194,7 +203,6 @@ class ConvKernel final : public Kernel {
     const auto run = [&](int64_t task, int worker) {
       for (int64_t i = PartStart(planes, parts, task); i < PartStart(planes, parts, task + 1); ++i) {
         ConvArgs args = Slice(job, i / conv_.group, i % conv_.group);
-        args.weights = job.weights + i % conv_.group * s.K();
         args.first_tile = 0, args.last_tile = 1;
         args.scratch = reinterpret_cast<float*>(context.scratch) + layout.worker + worker * layout.worker_step;
         kernels_.depthwise(args);
@@ -223,8 +231,8 @@ std::unique_ptr<Kernel> MakeConv(KernelSite& site, const KernelTable& table) {
   ConvNode conv;
   Epilogue epilogue;
   if (!ComputesInFloat32(input.dtype) || !input.HasRank() || !weights.HasRank()) return nullptr;
-  // An empty sum over no channels is left to the plain kernels.
-  if ((*weights.shape)[1].IsConst(0)) return nullptr;
+  // What may be an empty sum over no channels is left to the plain kernels.
+  if (!(*weights.shape)[1].IsConst() || (*weights.shape)[1].Const() < 1) return nullptr;
   if (!conv.Read(node, input.Rank()) || !ReadActivation(node, table, epilogue)) return nullptr;
   return std::make_unique<ConvKernel>(site, table, conv, epilogue);
 }

@@ -122,8 +122,8 @@ class ConvTransposeKernel final : public Kernel {
     args.k = s.channels, args.n = s.InPixels();
     args.packed = to;
     const int64_t panels = (args.n + kernels_.nr - 1) / kernels_.nr;
-    ForRanges(context.team, panels, std::max<int64_t>(1, kCheapGrain / (s.channels * kernels_.nr)), 1,
-              [&](int64_t first, int64_t last) {
+    ForRanges(context.team, panels, std::max<int64_t>(1, kCheapGrain / std::max<int64_t>(1, s.channels * kernels_.nr)),
+              1, [&](int64_t first, int64_t last) {
                 PackBArgs part = args;
                 part.first_panel = first, part.last_panel = last;
                 kernels_.pack_b(part);
@@ -173,7 +173,8 @@ std::unique_ptr<Kernel> MakeConvTranspose(KernelSite& site, const KernelTable& t
   const Type &input = node.Input(0)->type, &weights = node.Input(1)->type;
   ConvNode conv;
   if (input.dtype != DType::kFloat32 || !input.HasRank() || !weights.HasRank()) return nullptr;
-  if ((*weights.shape)[0].IsConst(0) || (*weights.shape)[1].IsConst(0)) return nullptr;
+  for (int i : {0, 1})
+    if (!(*weights.shape)[i].IsConst() || (*weights.shape)[i].Const() < 1) return nullptr;
   if (!conv.Read(node, input.Rank())) return nullptr;
   return std::make_unique<ConvTransposeKernel>(site, table, conv);
 }
