@@ -109,7 +109,7 @@ def devices(as_json: bool) -> None:
         typer.echo(json.dumps(report, indent=1))
     else:
         typer.echo(f"instruction set  {engine.isa} (usable: {', '.join(usable_isas())})")
-        typer.echo(f"threads          {engine.threads} ({engine.threads_reason})")
+        typer.echo(f"threads          {engine.threads_reason}")
         for device in report["devices"]:
             typer.echo(f"device           {device['name']} ({device['kind']}): {device['description']}")
     engine.close()
