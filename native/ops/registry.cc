@@ -19,9 +19,13 @@ struct Entry {
 constexpr Entry kUnsorted[] = {
 #define OP(Name) {"", #Name, &kOp_##Name},
 #define ZIG_OP(Name) {"zig", #Name, &kOp_Zig##Name},
+#define ML_OP(Name) {"ai.onnx.ml", #Name, &kOp_Ml##Name},
+#define TRAINING_OP(Name) {"ai.onnx.preview.training", #Name, &kOp_Training##Name},
 #include "ops/op_list.inc"
 #undef OP
 #undef ZIG_OP
+#undef ML_OP
+#undef TRAINING_OP
 };
 
 constexpr auto kEntries = [] {
