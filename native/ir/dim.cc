@@ -10,6 +10,7 @@ struct Dim::Atom {
   SymbolId symbol = -1;  // -1: a function of two dimensions
   Fn fn = Fn::kFloorDiv;
   std::shared_ptr<const std::pair<Dim, Dim>> args;
+  size_t size = 1;  // symbols and functions in it
 };
 
 // coefficient * product of factors (sorted, with repetition); no factors: the constant term.
@@ -35,9 +36,30 @@ int64_t MulInt(int64_t a, int64_t b) {
   return Checked(overflow, out);
 }
 
+// Symbols and functions in one expression, counted with repetition. What no model needs is refused before it costs:
+// squaring a dimension n times over would take 2^n of them.
+constexpr size_t kMaxSize = 512;
+
+void CheckedSize(size_t size) {
+  if (size > kMaxSize)
+    throw Error(Code::kInvalidArgument, "a dimension's expression has more than ", kMaxSize, " parts");
+}
+
+// Of the terms of a dimension, which only its own members may name.
+template <typename Terms>
+size_t Weigh(const Terms& terms) {
+  size_t size = 0;
+  for (const auto& term : terms) {
+    size += 1;
+    for (const auto& atom : term.factors) size += atom.size;
+    if (size > kMaxSize) break;
+  }
+  return size;
+}
+
 }  // namespace
 
-Dim Dim::Symbol(SymbolId id) { return FromTerms({Term{1, {Atom{id, Fn::kFloorDiv, nullptr}}}}); }
+Dim Dim::Symbol(SymbolId id) { return FromTerms({Term{1, {Atom{id, Fn::kFloorDiv, nullptr, 1}}}}); }
 
 int64_t Dim::Const() const {
   ZIGGURAT_CHECK(IsConst());
@@ -80,6 +102,7 @@ int Dim::Compare(const Dim& a, const Dim& b) {
 }
 
 Dim Dim::FromTerms(Terms terms) {
+  CheckedSize(Weigh(terms));
   for (Term& term : terms)
     std::sort(term.factors.begin(), term.factors.end(),
               [](const Atom& a, const Atom& b) { return CompareAtoms(a, b) < 0; });
@@ -118,6 +141,7 @@ Dim operator*(const Dim& a, const Dim& b) {
   if (a.IsConst() && b.IsConst()) return Dim(MulInt(a.constant_, b.constant_));
   Dim::Terms product;
   const Dim::Terms left = Dim::ToTerms(a), right = Dim::ToTerms(b);
+  CheckedSize(left.size() * right.size());
   for (const auto& x : left)
     for (const auto& y : right) {
       Dim::Term term{MulInt(x.coefficient, y.coefficient), x.factors};
@@ -153,8 +177,8 @@ bool Dim::IsNonNegative(const Atom& atom) {
 bool Dim::IsNonNegative() const {
   if (IsConst()) return constant_ >= 0;
   return std::all_of(terms_->begin(), terms_->end(), [](const Term& term) {
-    return term.coefficient >= 0 && std::all_of(term.factors.begin(), term.factors.end(),
-                                                [](const Atom& atom) { return IsNonNegative(atom); });
+    return term.coefficient >= 0 &&
+           std::all_of(term.factors.begin(), term.factors.end(), [](const Atom& atom) { return IsNonNegative(atom); });
   });
 }
 
@@ -180,7 +204,8 @@ int64_t Dim::Evaluate(Fn fn, int64_t a, int64_t b) {
 
 Dim Dim::Apply(Fn fn, const Dim& a, const Dim& b) {
   if (a.IsConst() && b.IsConst()) return Dim(Evaluate(fn, a.constant_, b.constant_));
-  return FromTerms({Term{1, {Atom{-1, fn, std::make_shared<const std::pair<Dim, Dim>>(a, b)}}}});
+  const size_t size = 1 + (a.terms_ ? Weigh(*a.terms_) : 0) + (b.terms_ ? Weigh(*b.terms_) : 0);
+  return FromTerms({Term{1, {Atom{-1, fn, std::make_shared<const std::pair<Dim, Dim>>(a, b), size}}}});
 }
 
 std::optional<Dim> ExactDiv(const Dim& a, const Dim& b) {

@@ -170,6 +170,7 @@ Dim InferContext::NewSymbol(std::string_view hint) {
 }
 
 std::vector<Dim> InferContext::NewSymbols(std::string_view hint, int count) {
+  if (count > kMaxRank) throw Error(Code::kUnsupported, "a rank of ", count, ", the most is ", kMaxRank);
   std::vector<Dim> out;
   for (int i = 0; i < count; ++i) out.push_back(NewSymbol(hint));
   return out;
@@ -181,6 +182,7 @@ int InferContext::Axis(int64_t axis, int rank) const {
 }
 
 std::vector<int> InferContext::Axes(const std::vector<int64_t>& axes, int rank) const {
+  if (axes.size() > static_cast<size_t>(rank)) Fail(axes.size(), " axes are given, the rank is ", rank);
   std::vector<int> out;
   for (int64_t axis : axes) {
     const int resolved = Axis(axis, rank);

@@ -51,6 +51,7 @@ std::optional<std::vector<Dim>> SplitSizes(InferContext& c, const Dim& total) {
   if (c.HasInput(1)) {
     c.ExpectRank(1, 1);
     auto sizes = c.Contents(1);
+    if (const auto numbers = c.Ints(1); !sizes && numbers) sizes = std::vector<Dim>(numbers->begin(), numbers->end());
     if (!sizes) return std::nullopt;
     if (static_cast<int>(sizes->size()) != count) c.Fail("split has ", sizes->size(), " sizes for ", count, " outputs");
     Dim sum = 0;
@@ -165,7 +166,7 @@ void InferPad(InferContext& c) {
 
 int64_t BlockSize(const InferContext& c) {
   const int64_t block = c.node().Int("blocksize");
-  if (block < 1) c.Fail("blocksize is ", block);
+  if (block < 1 || block > INT16_MAX) c.Fail("blocksize is ", block);
   return block;
 }
 

@@ -240,7 +240,9 @@ void InferTypes(Node& node) {
       InferContents(context);
     } catch (const Error& error) {
       // A branch that never runs may hold what could not run (exporters guard Squeeze with If); running it tells.
-      if (!node.graph->parent() || error.code() != Code::kInvalidModel || node.op->Is(kControlFlow)) throw;
+      const bool guarded = node.graph->parent() && error.code() == Code::kInvalidModel && !node.op->Is(kControlFlow);
+      // So does it of arithmetic that is too large for an expression.
+      if (!guarded && error.code() != Code::kInvalidArgument) throw;
       LeaveUnknown(context);
     }
     for (size_t i = 0; i < node.outputs.size(); ++i) {

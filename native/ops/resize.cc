@@ -45,6 +45,11 @@ void ResizeByScales(InferContext& c, const std::vector<int>& axes, std::vector<D
   }
 }
 
+int64_t Rounded(const InferContext& c, double size) {
+  if (!(size < 9e15)) c.Fail("a size of ", size);
+  return static_cast<int64_t>(std::floor(size + 0.5));
+}
+
 // Sizes as given; or the largest (smallest) that keep the aspect ratio and stay within (reach) them.
 void ResizeToSizes(InferContext& c, const std::vector<int>& axes, std::vector<Dim>& out) {
   const std::string policy = Choice(c, "keep_aspect_ratio_policy", {"stretch", "not_larger", "not_smaller"});
@@ -66,7 +71,7 @@ void ResizeToSizes(InferContext& c, const std::vector<int>& axes, std::vector<Di
     else if (policy == "stretch")
       dim = (*sizes)[i];
     else
-      dim = static_cast<int64_t>(std::floor(scale * static_cast<double>(dim.Const()) + 0.5));
+      dim = Rounded(c, scale * static_cast<double>(dim.Const()));
   }
 }
 

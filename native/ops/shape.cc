@@ -39,7 +39,8 @@ void SizeContents(InferContext& c) {
 std::optional<int> VectorLength(const InferContext& c, int i) {
   c.ExpectRank(i, 1);
   if (!c.HasRank(i) || !c.InputShape(i)[0].IsConst()) return std::nullopt;
-  return static_cast<int>(c.InputShape(i)[0].Const());
+  // More than any rank is as good as any other such number.
+  return static_cast<int>(std::min<int64_t>(c.InputShape(i)[0].Const(), kMaxRank + 1));
 }
 
 // The dimension -1 stands for: all of the input's elements over the product of the other dimensions.
@@ -121,7 +122,7 @@ void InferUnsqueeze(InferContext& c) {
   if (!c.HasRank(0) || (!axes && !count)) return c.SetUnranked(0, c.InputDType(0));
   const auto& shape = c.InputShape(0);
   const int rank = static_cast<int>(shape.size() + (axes ? axes->size() : *count));
-  if (!axes) return c.SetOutput(0, c.InputDType(0), c.NewSymbols("unsqueezed", rank));
+  if (!axes || rank > kMaxRank) return c.SetOutput(0, c.InputDType(0), c.NewSymbols("unsqueezed", rank));
   std::vector<Dim> out(rank, Dim(-1));
   for (int axis : c.Axes(*axes, rank)) out[axis] = 1;
   auto next = shape.begin();

@@ -89,3 +89,25 @@ TEST(an_empty_list_of_axes_is_known_without_its_value) {
   Value* none = b.In("axes", {"0"}, DType::kInt64);
   CHECK_TYPE(b, b.Op("ReduceSum", {b.In("x", {"n", "3"}), none}), "float32[1,1]");
 }
+
+TEST(expressions_that_would_explode_are_unknown_instead) {
+  Build b;
+  Value* x = b.Op("Shape", {b.In("x", {"n", "m"})});
+  Value* sum = b.Op("ReduceSum", {x});
+  for (int i = 0; i < 60; ++i) sum = b.Op("Mul", {sum, sum});  // a degree of 2^60
+  CHECK_CONTENTS(b, sum, "?");
+  Value* larger = b.Op("ReduceSum", {x});
+  // Each Max holds its predecessor twice: a tree of 2^60.
+  for (int i = 0; i < 60; ++i) larger = b.Op("Max", {b.Op("Mod", {larger, b.Int(7)}), b.Op("Sub", {larger, b.Int(1)})});
+  CHECK_CONTENTS(b, larger, "?");
+  CHECK(b.Op("Expand", {b.Float(1), larger})->type.HasRank());
+}
+
+TEST(numbers_of_a_hostile_file_are_refused_before_they_cost) {
+  Build b;
+  Value* x = b.In("x", {"1", "4", "2", "2"});
+  CHECK_FAILS(b.Op("DepthToSpace", {x}, {{"blocksize", int64_t{1} << 32}}), "blocksize is 4294967296");
+  CHECK_FAILS(b.Op("Unsqueeze", {x, b.In("axes", {"2000000000"}, DType::kInt64)}), "the most is 8");
+  CHECK_FAILS(b.Op("Reshape", {x, b.In("shape", {"4294967297"}, DType::kInt64)}), "the most is 8");
+  CHECK_FAILS(b.Op("Shape", {b.Op("Transpose", {x}, {{"perm", std::vector<int64_t>(1000, 0)}})}), "perm has 1000");
+}
