@@ -127,6 +127,19 @@ py::list Profile(const Model& model, const py::list& feeds) {
   return out;
 }
 
+py::list Passes(const Model& model) {
+  py::list out;
+  for (const PassRecord& record : model.passes()) {
+    py::dict row;
+    row["name"] = record.name;
+    row["exact"] = record.exactness == Exactness::kExact;
+    row["rewrites"] = record.rewrites;
+    row["microseconds"] = record.microseconds;
+    out.append(std::move(row));
+  }
+  return out;
+}
+
 }  // namespace
 
 void BindModel(py::module_& module) {
@@ -151,7 +164,7 @@ void BindModel(py::module_& module) {
       .def_property_readonly("fingerprint", [](const Model& model) { return model.plan().Fingerprint(); })
       .def_property_readonly("step_count", [](const Model& model) { return model.plan().steps.size(); })
       .def_property_readonly("fallback_steps", [](const Model& model) { return model.plan().fallback_steps; })
-      .def_property_readonly("passes", [](const Model&) { return py::list(); })
+      .def_property_readonly("passes", &Passes)
       .def_property_readonly("weight_bytes", [](const Model& model) { return model.plan().weight_bytes; });
 }
 

@@ -4,23 +4,10 @@
 #include <map>
 
 #include "ops/expander.h"
+#include "runtime/kernel_site.h"
 
 namespace ziggurat {
 namespace {
-
-class Site : public KernelSite {
- public:
-  Site(const Node& node, WeightStore& weights) : KernelSite(node), weights_(weights) {}
-  std::shared_ptr<const PackedWeight> Pack(int i, std::string_view packing, size_t bytes,
-                                           FunctionRef<void(std::byte*)> fill) override {
-    const Value* value = node().Input(i);
-    ZIGGURAT_CHECK(value && value->IsConstant());
-    return weights_.Get(*value->constant, packing, bytes, fill);
-  }
-
- private:
-  WeightStore& weights_;
-};
 
 // A value whose elements decide a shape is wanted on the host.
 bool FeedsShapes(const Node& node) {
@@ -83,7 +70,7 @@ class Lowering {
 
  private:
   bool Place(const Node& node) {
-    Site site(node, *options_.weights);
+    StoreSite site(node, *options_.weights);
     const bool elsewhere = options_.device != options_.cpu;
     if (elsewhere && !FeedsShapes(node) && !ReadsShapeOnly(node) && !IsHostOnly(node)) {
       if (auto kernel = options_.device->FindKernel(site)) {

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "runtime/evaluator.h"
+
 namespace ziggurat {
 namespace {
 
@@ -69,6 +71,12 @@ Model::Model(std::shared_ptr<Engine> engine, std::shared_ptr<Graph> graph, const
   for (size_t i = 0; i < graph->outputs().size(); ++i)
     outputs_.push_back(Describe(*graph, *graph->outputs()[i], graph->output_names()[i]));
   FloatEnvironment environment;
+  PassContext context;
+  context.evaluate = MakeEvaluator(*engine_);
+  PassOptions passes;
+  passes.level = options.optimize ? OptimizeLevel::kAll : OptimizeLevel::kNone;
+  passes.disabled = options.disabled_passes;
+  passes_ = RunPasses(*graph, context, passes);
   plan_ = MakePlan(std::move(graph), {&engine_->cpu(), &engine_->device(options.device), &engine_->weights()});
   weights_ = engine_->budget()->Reserve(plan_->weight_bytes, "the model's weights");
   layouts_ = std::make_unique<LayoutCache>(*plan_, threads_);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "passes/runner.h"
 #include "runtime/frame.h"
 
 namespace ziggurat {
@@ -39,6 +40,7 @@ class Model {
   const std::vector<InputSpec>& inputs() const { return inputs_; }
   const std::vector<InputSpec>& outputs() const { return outputs_; }
   const Plan& plan() const { return *plan_; }
+  const std::vector<PassRecord>& passes() const { return passes_; }
   const std::shared_ptr<Engine>& engine() const { return engine_; }
 
   // By graph output. Throws kInvalidArgument naming the input that does not fit.
@@ -51,6 +53,7 @@ class Model {
 
   std::shared_ptr<Engine> engine_;
   int threads_;
+  std::vector<PassRecord> passes_;
   std::unique_ptr<Plan> plan_;
   std::vector<InputSpec> inputs_, outputs_;
   Reservation weights_;
