@@ -62,8 +62,7 @@ void BindEngine(py::module_& module) {
       .def("pools", &Pools)
       .def("memory", &Memory)
       .def("devices", &Devices)
-      .def(
-          "purge", [](Engine& engine) { engine.memory()->Purge(); }, py::call_guard<py::gil_scoped_release>());
+      .def("purge", [](Engine& engine) { engine.memory()->Purge(); }, py::call_guard<py::gil_scoped_release>());
   module.def("usable_isas", [] {
     std::vector<std::string> names;
     for (std::string_view isa : cpu::UsableIsas()) names.emplace_back(isa);

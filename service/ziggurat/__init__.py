@@ -1,8 +1,8 @@
 """Ziggurat serves ONNX models over HTTP, and runs them in Python, on its own inference engine.
 
-    import ziggurat
-    model = ziggurat.load("resnet50.onnx")
-    outputs = model.run({"x": array})
+import ziggurat
+model = ziggurat.load("resnet50.onnx")
+outputs = model.run({"x": array})
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["CancelToken", "Engine", "Model", "__version__", "load"]
 
-_HOMES = {"CancelToken": "ziggurat.engine", "Engine": "ziggurat.engine", "Model": "ziggurat.engine", "load": "ziggurat.loading"}
+_HOMES = {
+    "CancelToken": "ziggurat.engine",
+    "Engine": "ziggurat.engine",
+    "Model": "ziggurat.engine",
+    "load": "ziggurat.loading",
+}
 
 
 def __getattr__(name: str) -> Any:

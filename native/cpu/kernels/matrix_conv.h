@@ -23,7 +23,7 @@ struct ConvShape {
 struct ConvArgs {
   ConvShape shape;
   const float* input = nullptr;             // of this image and group
-  const float* weights = nullptr;  // pack_a of [out_channels, K]; depthwise: of one row
+  const float* weights = nullptr;           // pack_a of [out_channels, K]; depthwise: of one row
   float* output = nullptr;                  // of this image and group
   int64_t first_pixel = 0, last_pixel = 0;  // output pixels of this job, in row-major order (depthwise: all)
   int64_t first_tile = 0, last_tile = 0;    // tiles of out_channels (depthwise: channels)

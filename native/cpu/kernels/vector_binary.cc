@@ -86,7 +86,7 @@ void Binary(const void* a, const void* b, void* y, int64_t n, Form form) {
   }
 }
 
-ZIGGURAT_BINARY(Cube, a* a* a)
+ZIGGURAT_BINARY(Cube, a * a * a)
 ZIGGURAT_BINARY(SquareOf, a* a)
 
 void Pow(const void* a, const void* b, void* y, int64_t n, Form form) {

@@ -243,11 +243,7 @@ constexpr PlainOp kOps[] = {
     {"Max", [](const Args& args) { Variadic(args, [](auto a, auto b) { return Larger(a, b); }); }},
     {"Min", [](const Args& args) { Variadic(args, [](auto a, auto b) { return Smaller(a, b); }); }},
     {"Sum", [](const Args& args) { Variadic(args, [](auto a, auto b) { return WrapAdd(a, b); }); }},
-    {"Mean",
-     [](const Args& args) {
-       Variadic(
-           args, [](auto a, auto b) { return WrapAdd(a, b); }, args.inputs());
-     }},
+    {"Mean", [](const Args& args) { Variadic(args, [](auto a, auto b) { return WrapAdd(a, b); }, args.inputs()); }},
     {"Where", Where},
     {"Clip", Clip},
 };

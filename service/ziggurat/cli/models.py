@@ -110,6 +110,6 @@ def devices(as_json: bool) -> None:
     else:
         typer.echo(f"instruction set  {engine.isa} (usable: {', '.join(usable_isas())})")
         typer.echo(f"threads          {engine.threads_reason}")
-        for device in report["devices"]:
+        for device in engine.devices():
             typer.echo(f"device           {device['name']} ({device['kind']}): {device['description']}")
     engine.close()

@@ -161,7 +161,9 @@ class Model:
         missing = [name for name in self._input_names if name not in feeds]
         unknown = [name for name in feeds if name not in self._input_names]
         problem = "; ".join(
-            f"{what}: {', '.join(map(repr, names))}" for what, names in (("missing", missing), ("unknown", unknown)) if names
+            f"{what}: {', '.join(map(repr, names))}"
+            for what, names in (("missing", missing), ("unknown", unknown))
+            if names
         )
         raise InvalidArgument(f"wrong inputs, {problem}; the model takes {', '.join(map(repr, self._input_names))}")
 

@@ -61,8 +61,7 @@ TEST(tan_is_within_its_bound_of_float64) { CheckOp("tan", UnaryOp::kTan, std::ta
 TEST(atan_is_within_its_bound_of_float64) { CheckOp("atan", UnaryOp::kAtan, std::atan, 1); }
 TEST(asinh_is_within_its_bound_of_float64) { CheckOp("asinh", UnaryOp::kAsinh, std::asinh, 1); }
 TEST(softplus_is_within_its_bound_of_float64) {
-  CheckOp(
-      "softplus", UnaryOp::kSoftplus, [](double x) { return x > 40 ? x : std::log1p(std::exp(x)); }, 4);
+  CheckOp("softplus", UnaryOp::kSoftplus, [](double x) { return x > 40 ? x : std::log1p(std::exp(x)); }, 4);
 }
 TEST(elu_near_zero_does_not_cancel) {
   for (const Isa& isa : RunnableIsas()) {
