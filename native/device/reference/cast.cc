@@ -136,6 +136,7 @@ ScaleRounding RoundMode(const std::string& mode) {
 void Cast(const Args& args) {
   const TensorView &in = args.In(0), &out = args.Out(0);
   const bool from_string = in.dtype == DType::kString, to_string = out.dtype == DType::kString;
+  ZIGGURAT_CHECK(in.Count() == out.Count());
   if (in.dtype == out.dtype) return CopyRun(in, 0, out, 0, in.Count());
   if (to_string) return NumbersToStrings(in, out);
   if (from_string) return StringsToNumbers(in, out);

@@ -96,6 +96,7 @@ void ScatterInto(const Args& args, const std::vector<int64_t>& offsets) {
   const TensorView &data = args.In(0), &updates = args.In(2), &out = args.Out(0);
   if (updates.Count() != static_cast<int64_t>(offsets.size()))
     throw Error(Code::kInvalidArgument, "updates of shape ", updates.shape, " for ", offsets.size(), " places");
+  ZIGGURAT_CHECK(data.shape == out.shape);
   CopyRun(data, 0, out, 0, data.Count());
   const std::string reduction = args.String("reduction", "none");
   if (reduction == "none") return Scatter(updates, 0, updates.Count(), out, offsets.data());
@@ -131,6 +132,7 @@ void TensorScatter(const Args& args) {
   const bool circular = args.String("mode", "linear") == "circular";
   const std::vector<int64_t> starts = args.IntsIn(2);
   const int64_t batches = past.shape[0], each = batches ? to.outer / batches : 0;
+  ZIGGURAT_CHECK(past.shape == out.shape);
   CopyRun(past, 0, out, 0, past.Count());
   for (int64_t o = 0; o < to.outer; ++o) {
     const size_t batch = static_cast<size_t>(o / each);

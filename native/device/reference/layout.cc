@@ -146,6 +146,8 @@ void CenterCropPad(const Args& args) {
 // [N, C, H, W] with depth moved to blocks or back, as a transposition of six axes.
 void DepthToSpace(const Args& args) {
   const TensorView &in = args.In(0), &out = args.Out(0);
+  if (in.shape.rank() != 4 || out.shape.rank() != 4)
+    throw Error(Code::kInvalidArgument, "an input of shape ", in.shape);
   const int64_t b = args.Int("blocksize"), c = out.shape[1], h = in.shape[2], w = in.shape[3];
   if (b < 1 || in.Count() != out.Count())
     throw Error(Code::kInvalidArgument, "blocksize ", b, " does not divide the depth");
@@ -159,6 +161,8 @@ void DepthToSpace(const Args& args) {
 
 void SpaceToDepth(const Args& args) {
   const TensorView &in = args.In(0), &out = args.Out(0);
+  if (in.shape.rank() != 4 || out.shape.rank() != 4)
+    throw Error(Code::kInvalidArgument, "an input of shape ", in.shape);
   const int64_t b = args.Int("blocksize"), c = in.shape[1], h = out.shape[2], w = out.shape[3];
   if (b < 1 || in.Count() != out.Count())
     throw Error(Code::kInvalidArgument, "blocksize ", b, " does not divide the image");
@@ -173,6 +177,7 @@ void SpaceToDepth(const Args& args) {
 void ReverseSequence(const Args& args) {
   const TensorView &in = args.In(0), &out = args.Out(0);
   const int64_t batch_axis = args.Int("batch_axis", 1), time_axis = args.Int("time_axis", 0);
+  ZIGGURAT_CHECK(in.shape == out.shape);
   if (in.shape.rank() < 2 || batch_axis + time_axis != 1)
     throw Error(Code::kInvalidArgument, "batch_axis and time_axis must be 0 and 1 of a tensor of rank 2 or more");
   const int64_t times = in.shape[static_cast<int>(time_axis)], batches = in.shape[static_cast<int>(batch_axis)];
@@ -194,6 +199,7 @@ void ReverseSequence(const Args& args) {
 void Trilu(const Args& args) {
   const TensorView &in = args.In(0), &out = args.Out(0);
   const int rank = in.shape.rank();
+  ZIGGURAT_CHECK(in.shape == out.shape);
   if (rank < 2) throw Error(Code::kInvalidArgument, "Trilu needs a rank of 2 or more, not ", rank);
   const int64_t rows = in.shape[rank - 2], columns = in.shape[rank - 1];
   const int64_t matrices = in.shape.Count(0, rank - 2);

@@ -23,11 +23,15 @@ void ForWindows(const Windows& w, int64_t planes,
 }
 
 Windows PoolWindows(const Args& args) {
-  return ResolveWindows(args, args.In(0).shape, args.Out(0).shape, args.node.Ints("kernel_shape"));
+  const Shape &in = args.In(0).shape, &out = args.Out(0).shape;
+  const Windows w = ResolveWindows(args, in, out, args.node.Ints("kernel_shape"));
+  ZIGGURAT_CHECK(in[0] == out[0] && in[1] == out[1]);
+  return w;
 }
 Windows GlobalWindows(const Args& args) {
   const Shape &in = args.In(0).shape, &out = args.Out(0).shape;
   if (in.rank() < 2 || in.rank() != out.rank()) throw Error(Code::kInvalidArgument, "a pool of shape ", in);
+  ZIGGURAT_CHECK(in[0] == out[0] && in[1] == out[1] && out.Count() == in[0] * in[1]);
   Windows w;
   w.dims = static_cast<size_t>(in.rank() - 2);
   w.in.assign(in.begin() + 2, in.end());
@@ -131,6 +135,8 @@ void MaxUnpool(const Args& args) {
     pooled[static_cast<int>(d) + 2] =
         (in.shape[static_cast<int>(d) + 2] - 1) * strides[d] - pads[d] - pads[dims + d] + kernel[d];
   const Strides strides_out = ContiguousStrides(out.shape), own = ContiguousStrides(pooled);
+  ZIGGURAT_CHECK(out.shape.rank() == rank);
+  if (args.In(1).Count() != in.Count()) throw Error(Code::kInvalidArgument, "one index an element is needed");
   std::vector<double> result(static_cast<size_t>(out.Count()));
   const std::vector<double> x = LoadAll<double>(in);
   for (size_t i = 0; i < x.size(); ++i) {
@@ -152,6 +158,7 @@ void MaxRoiPool(const Args& args) {
   const TensorView &in = args.In(0), &rois = args.In(1), &out = args.Out(0);
   if (in.shape.rank() != 4 || rois.shape.rank() != 2 || rois.shape[1] != 5)
     throw Error(Code::kInvalidArgument, "MaxRoiPool of shapes ", in.shape, " and ", rois.shape);
+  ZIGGURAT_CHECK(out.shape.rank() == 4 && out.shape[0] == rois.shape[0] && out.shape[1] == in.shape[1]);
   const std::vector<double> x = LoadAll<double>(in), boxes = LoadAll<double>(rois);
   const double scale = args.Float("spatial_scale", 1);
   const int64_t c = in.shape[1], h = in.shape[2], width = in.shape[3], ph = out.shape[2], pw = out.shape[3];
@@ -182,6 +189,8 @@ void MaxRoiPool(const Args& args) {
 // Column blocks [N, C * taps, blocks] summed back into images.
 void Col2Im(const Args& args) {
   const TensorView &in = args.In(0), &out = args.Out(0);
+  if (out.shape.rank() < 3)
+    throw Error(Code::kInvalidArgument, "an image of shape ", out.shape, " has no spatial axes");
   Shape blocks{out.shape[0], out.shape[1]};
   const std::vector<int64_t> kernel = args.IntsIn(2);
   const size_t dims = kernel.size();

@@ -3,6 +3,7 @@
 #include <bit>
 #include <cmath>
 #include <numbers>
+#include <random>
 
 #include "device/reference/moves.h"
 #include "device/reference/plain.h"
@@ -81,13 +82,20 @@ void Multinomial(const Args& args) {
 void Dropout(const Args& args) {
   const TensorView &in = args.In(0), &out = args.Out(0);
   const double ratio = args.RealIn(1, 0.5);
+  ZIGGURAT_CHECK(in.Count() == out.Count());
   const bool drop = args.IntIn(2, 0) != 0 && ratio != 0;
   if (drop && !(ratio >= 0 && ratio < 1))
     throw Error(Code::kInvalidArgument, "dropout ratio ", ratio, " is not in [0, 1)");
   if (!drop) CopyRun(in, 0, out, 0, in.Count());
-  const uint64_t seed = Seed(args);
+  // The generator the standard's own examples use, so that a seeded mask is theirs.
+  const uint64_t salt = Seed(args);
+  std::mt19937 generator(static_cast<uint32_t>(args.node.Has("seed") ? args.Int("seed") : static_cast<int64_t>(salt)));
+  const auto draw = [&] {
+    const double high = generator() >> 5, low = generator() >> 6;
+    return (high * 0x1p26 + low) * 0x1p-53;
+  };
   for (int64_t i = 0, n = in.Count(); i < n && (drop || args.HasOut(1)); ++i) {
-    const bool keep = !drop || Uniform(seed, static_cast<uint64_t>(i)) >= ratio;
+    const bool keep = !drop || draw() >= ratio;
     if (drop) StoreOne<double>(out, i, keep ? LoadOne<double>(in, i) / (1 - ratio) : 0);
     if (args.HasOut(1)) StoreOne<uint64_t>(args.Out(1), i, keep);
   }

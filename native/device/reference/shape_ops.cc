@@ -76,6 +76,7 @@ void OneHot(const Args& args) {
   const int axis = Axis(args.Int("axis", -1), indices.shape.rank() + 1);
   const AxisView view(out.shape, axis);
   if (values.Count() != 2) throw Error(Code::kInvalidArgument, "values has ", values.Count(), " elements, not 2");
+  ZIGGURAT_CHECK(out.Count() == indices.Count() * view.size);
   Fill(values, 0, out, 0, out.Count());
   const int64_t count = indices.Count();
   for (int64_t i = 0; i < count; ++i) {

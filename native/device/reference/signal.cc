@@ -63,6 +63,7 @@ void Dft(const Args& args) {
   const bool from_half = inverse && onesided;
   const size_t n = CheckedLength(args.IntIn(1, from_half ? 2 * (given - 1) : given));
   const int64_t inner = in.shape.Count(axis + 1, rank - 1), outer = in.shape.Count(0, axis);
+  ZIGGURAT_CHECK(out.Count() == outer * bins * inner * out_parts);
   const std::vector<double> x = LoadAll<double>(in);
   std::vector<double> y(static_cast<size_t>(out.Count()));
   for (int64_t o = 0; o < outer; ++o)
@@ -98,6 +99,7 @@ void Stft(const Args& args) {
   const size_t n = CheckedLength(args.IntIn(3, default_length));
   if (step < 1 || (parts != 1 && parts != 2))
     throw Error(Code::kInvalidArgument, "frame_step ", step, " must be positive");
+  ZIGGURAT_CHECK(out.shape[0] == batches && out.shape[3] == 2);
   // A window shorter than the frame sits in its middle.
   const size_t lead = window.size() < n ? (n - window.size()) / 2 : 0;
   const std::vector<double> x = LoadAll<double>(in);
@@ -107,7 +109,7 @@ void Stft(const Args& args) {
       std::vector<Complex> row(n);
       for (size_t k = 0; k < n; ++k) {
         const int64_t at = f * step + static_cast<int64_t>(k);
-        if (at >= length) break;
+        if (at < 0 || at >= length) break;
         const size_t from = static_cast<size_t>((b * length + at) * parts);
         double weight = 1;
         if (!window.empty()) weight = k >= lead && k - lead < window.size() ? window[k - lead] : 0;

@@ -12,6 +12,7 @@ namespace {
 template <typename C>
 void Map(const Args& args, FunctionRef<C(C)> fn) {
   const TensorView& out = args.Out(0);
+  ZIGGURAT_CHECK(args.In(0).Count() == out.Count());
   C values[kRun];
   ForRuns(out.Count(), [&](int64_t first, int64_t count) {
     Load<C>(args.In(0), first, count, values);

@@ -83,11 +83,13 @@ void GridSample(const Args& args) {
   if (mode == "bilinear") mode = "linear";
   if (mode == "bicubic") mode = "cubic";
   const Grid grid{args.Int("align_corners", 0) != 0, args.String("padding_mode", "zeros")};
-  const size_t dims = static_cast<size_t>(std::max(in.shape.rank() - 2, 0));
+  if (in.shape.rank() < 3) throw Error(Code::kInvalidArgument, "GridSample of shape ", in.shape);
+  const size_t dims = static_cast<size_t>(in.shape.rank() - 2);
   const int64_t n = in.shape[0], c = in.shape[1], size = out.shape.Count(2, out.shape.rank());
   const int64_t plane = in.shape.Count(2, in.shape.rank());
-  if (dims == 0 || grid_in.Count() != n * size * static_cast<int64_t>(dims) || (plane == 0 && size > 0))
+  if (grid_in.Count() != n * size * static_cast<int64_t>(dims) || (plane == 0 && size > 0))
     throw Error(Code::kInvalidArgument, "a grid of shape ", grid_in.shape, " for an input of shape ", in.shape);
+  ZIGGURAT_CHECK(out.shape.rank() == in.shape.rank() && out.shape[0] == n && out.shape[1] == c);
   const std::vector<double> where = LoadAll<double>(grid_in);
   const bool move = mode == "nearest";  // any dtype
   const std::vector<double> x = move ? std::vector<double>{} : LoadAll<double>(in);
@@ -160,6 +162,7 @@ void RoiAlign(const Args& args) {
   const bool half = args.String("coordinate_transformation_mode", "half_pixel") == "half_pixel";
   const bool max_mode = args.String("mode", "avg") == "max";
   const int64_t ratio = args.Int("sampling_ratio", 0), c = in.shape[1], h = in.shape[2], w = in.shape[3];
+  ZIGGURAT_CHECK(out.shape.rank() == 4 && out.shape[0] == rois.shape[0] && out.shape[1] == c);
   const int64_t ph = out.shape[2], pw = out.shape[3];
   constexpr double kMaxGrid = 1024;  // samples a bin and axis: above what any region inside a picture needs
   if (static_cast<int64_t>(batches.size()) != rois.shape[0])
