@@ -33,8 +33,8 @@ std::shared_ptr<Constant> Labels(const Node& node, std::string_view prefix) {
   if (auto tensor = node.Tensor(name("_tensor"))) return tensor;
   if (node.Has(name("_int64s"))) return Constant::Int64s(node.Ints(name("_int64s")));
   if (node.Has(name("_strings"))) {
-    std::vector<std::string> values = node.Strings(name("_strings"));
-    return Constant::Strings(Shape{static_cast<int64_t>(values.size())}, std::move(values));
+    const std::vector<std::string> values = node.Strings(name("_strings"));
+    return Constant::Strings(Shape{static_cast<int64_t>(values.size())}, values);
   }
   if (!node.Has(name("_floats"))) return nullptr;
   const std::vector<float> values = node.Floats(name("_floats"));
