@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import ml_dtypes
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
@@ -98,6 +99,8 @@ for outcome in node_suite.run_chunk([made_case(name) for name in ("a", "crashes"
         (np.float32([1, 2]), np.float64([1, 2]), "dtype float64, expected float32"),
         (np.float32([1, 2]), np.float32([[1, 2]]), "shape (1, 2), expected (2,)"),
         (np.float32([1, 2]), np.float32([1, 2.1]), "1 of 2 elements differ, the worst: 2.0999999046325684 for 2.0"),
+        (np.ones(2, ml_dtypes.bfloat16), np.full(2, 1 + 2**-7, ml_dtypes.bfloat16), ""),
+        (np.ones(1, ml_dtypes.int4), np.zeros(1, ml_dtypes.int4), "1 of 1 elements differ, the worst: 0.0 for 1.0"),
         (np.array(["a"], object), np.array(["b"], object), "strings differ"),
         ([np.float32([1])], [], "expected a list of 1, got list"),
         (None, np.float32([1]), "expected None, got [1.]"),
