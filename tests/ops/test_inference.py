@@ -7,14 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pytest
 from onnx import helper
 
 from tests.conformance.node_cases import Case, collect
+from ziggurat import _native as native
 from ziggurat.errors import ZigguratError
 from ziggurat.formats.onnx import read_onnx
-
-native = pytest.importorskip("ziggurat._native", reason="the native module is not built")
 
 # What cannot be said at load: lengths that follow from elements of inputs. The share was 0.83 when this was written.
 LEAST_EXACT_SHARE = 0.8

@@ -21,16 +21,15 @@ struct ElementParams {
 };
 
 // float32 -> float32.
-#define ZIGGURAT_UNARY_OPS(X)                                                                                      \
-  X(Abs)                                                                                                           \
-  X(Neg)                                                                                                           \
-  X(Sign)                                                                                                          \
-  X(Floor)                                                                                                         \
-  X(Ceil)                                                                                                          \
-  X(Round) X(Sqrt) X(Rsqrt) X(Reciprocal) X(Square) X(Exp) X(Log) X(Erf) X(Tanh) X(Sigmoid) X(Gelu) X(GeluTanh)    \
-      X(Silu) X(Swish) X(HardSigmoid) X(HardSwish) X(Relu) X(LeakyRelu) X(ThresholdedRelu) X(Elu) X(Selu) X(Celu)  \
-          X(Softplus) X(Softsign) X(Mish) X(Clip) X(Shrink) X(Affine) X(Sin) X(Cos) X(Tan) X(Asin) X(Acos) X(Atan) \
-              X(Sinh) X(Cosh) X(Asinh) X(Acosh) X(Atanh)
+// clang-format off
+#define ZIGGURAT_UNARY_OPS(X) \
+  X(Abs) X(Neg) X(Sign) X(Floor) X(Ceil) X(Round) X(Sqrt) X(Rsqrt) \
+  X(Reciprocal) X(Square) X(Exp) X(Log) X(Erf) X(Tanh) X(Sigmoid) X(Gelu) \
+  X(GeluTanh) X(Silu) X(Swish) X(HardSigmoid) X(HardSwish) X(Relu) X(LeakyRelu) X(ThresholdedRelu) \
+  X(Elu) X(Selu) X(Celu) X(Softplus) X(Softsign) X(Mish) X(Clip) X(Shrink) \
+  X(Affine) X(Sin) X(Cos) X(Tan) X(Asin) X(Acos) X(Atan) X(Sinh) \
+  X(Cosh) X(Asinh) X(Acosh) X(Atanh)
+// clang-format on
 
 // float32 -> bool.
 #define ZIGGURAT_CLASSIFY_OPS(X) X(IsNan) X(IsInf)
