@@ -47,10 +47,28 @@ def test_a_file_is_named_after_itself_or_as_told(tmp_path: Path) -> None:
 def test_what_cannot_be_served_is_an_error_at_once(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="does not exist"):
         scan(tmp_path / "nowhere")
-    with pytest.raises(InvalidArgument, match=r"expected an \.onnx file or a folder"):
+    with pytest.raises(InvalidArgument, match=r"expected an \.onnx or \.gguf file or a folder"):
         scan(lay(tmp_path, "weights.bin") / "weights.bin")
     with pytest.raises(InvalidArgument, match="it holds p, q"):
         scan(lay(tmp_path, "p.onnx", "q.onnx"), "one")
+
+
+def test_language_models_are_folders_with_weights_or_gguf_files(tmp_path: Path) -> None:
+    lay(tmp_path, "hf/config.json", "hf/model.safetensors", "team/q/x-Q4_0.gguf", "flat.gguf", "v/2/config.json")
+    lay(tmp_path, "v/2/model.safetensors", "half/config.json", "both/model.onnx", "both/config.json", "digits.onnx")
+    found = {one.name: one for one in scan(tmp_path)}
+    kinds = {name: one.kind for name, one in found.items()}
+    language = dict.fromkeys(("hf", "team/q", "flat", "v"), "language")
+    assert kinds == language | {"both": "onnx", "digits": "onnx"}
+    assert found["hf"].path == tmp_path / "hf" and found["v"].version == "2"
+    assert found["team/q"].path == tmp_path / "team/q/x-Q4_0.gguf"
+
+
+def test_gguf_files_beside_each_other_are_models_of_their_own_but_parts_are_one(tmp_path: Path) -> None:
+    lay(tmp_path, "shelf/a.gguf", "shelf/b.gguf", "parts/m-00001-of-00002.gguf", "parts/m-00002-of-00002.gguf")
+    assert short(scan(tmp_path)) == [("parts", "1"), ("shelf/a", "1"), ("shelf/b", "1")]
+    assert scan(tmp_path / "parts", "mine")[0].name == "mine"
+    assert scan(tmp_path / "shelf/a.gguf")[0].kind == "language"
 
 
 def test_an_empty_folder_is_an_empty_repository(tmp_path: Path) -> None:

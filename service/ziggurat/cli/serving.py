@@ -114,6 +114,8 @@ def banner(service: Service, host: str, port: int) -> str:
 
 def _model_line(entry: Entry) -> str:
     status, name = entry.status, f"{entry.name} version {entry.version}"
+    if status.language is not None:
+        return f"  ✓ {name} ready in {status.load_seconds:.2f} s: language model"
     if status.model is None:
         return f"  ✗ {name}: {status.reason}"
     inputs = ", ".join(f"{spec.name} {spec.dtype}{_shape(spec)}" for spec in status.model.inputs)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from fastapi import APIRouter, Response
 
-from ziggurat.http.v2_routes import describe
+from ziggurat.http.v2_routes import tensors_of
+from ziggurat.serving.registry import State
 from ziggurat.version import __version__
 
 if TYPE_CHECKING:
@@ -41,9 +42,8 @@ def router(serving: Serving, server_name: str) -> APIRouter:
 def _row(entry: Entry) -> dict[str, Any]:
     status = entry.status
     row: dict[str, Any] = {"name": entry.name, "version": entry.version}
-    row |= {"state": status.state.value, "reason": status.reason, "inputs": [], "outputs": []}
-    if status.model is not None:
+    row |= {"kind": entry.kind, "state": status.state.value, "reason": status.reason}
+    row["inputs"], row["outputs"] = tensors_of(status)
+    if status.state is State.READY:
         row["seconds"] = round(status.load_seconds, 3)
-        row["inputs"] = [describe(spec) for spec in status.model.inputs]
-        row["outputs"] = [describe(spec) for spec in status.model.outputs]
     return row

@@ -13,6 +13,7 @@ from ziggurat.serving.registry import State
 from ziggurat.version import __version__
 
 if TYPE_CHECKING:
+    from ziggurat.serving.registry import Status
     from ziggurat.serving.serving import Serving
     from ziggurat.types import TensorSpec
 
@@ -58,7 +59,7 @@ def model_router(serving: Serving, server_name: str) -> APIRouter:
     @router.get("/v2/models/{name:path}/ready")
     @router.get("/v2/models/{name:path}/versions/{version}/ready")
     async def model_ready(name: str, version: str | None = None) -> Response:
-        serving.registry.find(name, version).ready_model()
+        serving.registry.find(name, version).check_ready()
         if serving.draining:
             raise Unavailable("the server is stopping")
         return json_response({"name": name, "ready": True})
@@ -74,15 +75,28 @@ def model_router(serving: Serving, server_name: str) -> APIRouter:
 
 
 def metadata(serving: Serving, name: str, version: str | None) -> dict[str, Any]:
-    model = serving.registry.find(name, version).ready_model()
+    status = serving.registry.find(name, version).check_ready()
     versions = serving.registry.versions(name)
+    inputs, outputs = tensors_of(status)
     return {
         "name": name,
         "versions": [key for key, entry in versions.items() if entry.status.state is State.READY],
-        "platform": "onnx_onnxv1",
-        "inputs": [describe(spec) for spec in model.inputs],
-        "outputs": [describe(spec) for spec in model.outputs],
+        "platform": "onnx_onnxv1" if status.model is not None else "ziggurat_language_model",
+        "inputs": inputs,
+        "outputs": outputs,
     }
+
+
+# What generate and generate_stream take and give, in V2's words.
+LANGUAGE_INPUTS = [{"name": "text_input", "datatype": "BYTES", "shape": [1]}]
+LANGUAGE_OUTPUTS = [{"name": "text_output", "datatype": "BYTES", "shape": [1]}]
+
+
+def tensors_of(status: Status) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Inputs and outputs of a model that is ready, as V2 describes them; none of one that is not."""
+    if status.model is not None:
+        return [describe(spec) for spec in status.model.inputs], [describe(spec) for spec in status.model.outputs]
+    return (LANGUAGE_INPUTS, LANGUAGE_OUTPUTS) if status.language is not None else ([], [])
 
 
 def describe(spec: TensorSpec) -> dict[str, Any]:

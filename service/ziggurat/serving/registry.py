@@ -7,17 +7,18 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ziggurat.errors import NotFound, Unavailable, ZigguratError
+from ziggurat.errors import InvalidArgument, NotFound, Unavailable, Unsupported, ZigguratError
 from ziggurat.serving.repository import Found, version_key
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from ziggurat.engine import Model
+    from ziggurat.serving.generation.service import LanguageService
 
 
 # What a job of a model is taken to last until some twenty of them have shown otherwise.
@@ -39,6 +40,7 @@ class Status:
     model: Model | None = None
     load_seconds: float = 0.0
     fallback_steps: int = 0
+    language: LanguageService | None = None  # instead of `model`, where the entry is a language model
 
 
 class Entry:
@@ -48,6 +50,7 @@ class Entry:
         self.name = found.name
         self.version = found.version
         self.path = found.path
+        self.kind = found.kind
         self.status = Status(State.UNAVAILABLE, found.problem) if found.problem else Status(State.LOADING)
         self.seconds = UNKNOWN_SECONDS
 
@@ -56,19 +59,39 @@ class Entry:
         self.seconds *= 1.2 if seconds > self.seconds else 0.85
 
     def ready_model(self) -> Model:
-        """Raises Unavailable with the reason where the model is not ready."""
-        status = self.status
+        """Raises Unavailable with the reason where the model is not ready, Unsupported for a language model."""
+        status = self.check_ready()
         if status.model is None:
+            raise Unsupported(f"'{self.name}' is a language model: ask it by generate or the OpenAI routes")
+        return status.model
+
+    def ready_language(self) -> LanguageService:
+        """As ready_model, for language models; raises InvalidArgument where this is none."""
+        status = self.check_ready()
+        if status.language is None:
+            raise InvalidArgument(f"'{self.name}' is not a language model: ask it by /v2/models/{self.name}/infer")
+        return status.language
+
+    def check_ready(self) -> Status:
+        """The status of an entry that can be asked; raises Unavailable with the reason where it cannot."""
+        status = self.status
+        if status.state is not State.READY:
             text = "is still loading" if status.state is State.LOADING else f"is not available: {status.reason}"
             raise Unavailable(f"model '{self.name}' version {self.version} {text}")
-        return status.model
+        return status
 
 
 class Registry:
     """Finds entries by name and version, and loads them: each on its own, so that a bad model harms no other."""
 
-    def __init__(self, load: Callable[[Path], Model], logger: FilteringBoundLogger) -> None:
+    def __init__(
+        self,
+        load: Callable[[Path], Model],
+        logger: FilteringBoundLogger,
+        load_language: Callable[[Entry], LanguageService] | None = None,
+    ) -> None:
         self._load = load
+        self._load_language = load_language
         self._logger = logger
         self._models: dict[str, dict[str, Entry]] = {}
         self._waiting: queue.SimpleQueue[Entry] = queue.SimpleQueue()
@@ -122,7 +145,7 @@ class Registry:
         """Closes every model; a load that is still under way is closed when it ends."""
         with self._lock:
             self._closed = True
-            models = [entry.status.model for entry in self.entries()]
+            models = [entry.status.model or entry.status.language for entry in self.entries()]
             for entry in self.entries():
                 entry.status = Status(State.UNAVAILABLE, "the server is stopping")
         for model in models:
@@ -141,8 +164,7 @@ class Registry:
         begin = time.monotonic()
         log = self._logger.bind(model=entry.name, version=entry.version)
         try:
-            model = self._load(entry.path)
-            fallback_steps = model.plan().fallback_steps
+            loaded = self._load_any(entry)
         except ZigguratError as error:
             log.error("model failed to load", reason=str(error), code=error.code)
             return Status(State.UNAVAILABLE, str(error), None, time.monotonic() - begin)
@@ -151,12 +173,21 @@ class Registry:
             return Status(State.UNAVAILABLE, f"internal error: {error!r}", None, time.monotonic() - begin)
         seconds = time.monotonic() - begin
         log.info("model ready", seconds=round(seconds, 3))
-        return Status(State.READY, "", model, seconds, fallback_steps)
+        return replace(loaded, load_seconds=seconds)
+
+    def _load_any(self, entry: Entry) -> Status:
+        if entry.kind == "language":
+            if self._load_language is None:
+                raise Unsupported("this server has no language models")
+            return Status(State.READY, language=self._load_language(entry))
+        model = self._load(entry.path)
+        return Status(State.READY, "", model, fallback_steps=model.plan().fallback_steps)
 
     def _publish(self, entry: Entry, status: Status) -> None:
         with self._lock:
             if not self._closed:
                 entry.status = status
                 return
-        if status.model is not None:
-            status.model.close()
+        loaded = status.model or status.language
+        if loaded is not None:
+            loaded.close()
