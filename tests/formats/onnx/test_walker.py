@@ -18,9 +18,9 @@ from tests.formats.onnx.models import model, read, value, weights_model
 from tests.formats.onnx.recorder import Recorder
 from ziggurat.errors import InvalidModel, NotFound, ZigguratError
 from ziggurat.formats.onnx import read_onnx, walker
-from ziggurat.formats.onnx.source import FileSource, MemorySource
 from ziggurat.formats.onnx.walker import MIN_BLOB_BYTES, walk
 from ziggurat.formats.onnx.wire import encode_tag, encode_varint
+from ziggurat.formats.source import FileSource, MemorySource
 
 SMALL = weights_model(300).SerializeToString()
 

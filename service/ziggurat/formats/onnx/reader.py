@@ -20,11 +20,11 @@ from ziggurat.formats.onnx.graph import import_graph
 from ziggurat.formats.onnx.importer import FunctionKey, Importer, plain_domain
 from ziggurat.formats.onnx.schemas import NEWEST
 from ziggurat.formats.onnx.scope import Scope
-from ziggurat.formats.onnx.source import Buffer, FileSource, Source, open_source
 from ziggurat.formats.onnx.tensors import Tensors
 from ziggurat.formats.onnx.text import check_names
 from ziggurat.formats.onnx.unknown import refuse_unknown_operators
 from ziggurat.formats.onnx.walker import Skeleton, walk
+from ziggurat.formats.source import Buffer, FileSource, Source, open_source
 
 NEWEST_IR = 14
 # The checker parses the whole model again; its findings are not worth seconds.

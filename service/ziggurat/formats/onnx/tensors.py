@@ -12,8 +12,8 @@ from ziggurat.errors import InvalidModel, Unsupported
 from ziggurat.formats.onnx import dtypes
 from ziggurat.formats.onnx.builder import Builder
 from ziggurat.formats.onnx.external import ExternalData, FileRange
-from ziggurat.formats.onnx.source import Source
 from ziggurat.formats.onnx.walker import Blob, Skeleton
+from ziggurat.formats.source import Source
 
 _TYPED_FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
 _EXTERNAL = 1  # TensorProto.DataLocation

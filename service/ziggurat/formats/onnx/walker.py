@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from ziggurat.errors import InvalidModel
-from ziggurat.formats.onnx.source import Source
 from ziggurat.formats.onnx.wire import LENGTH, Field, Reader, encode_tag, encode_varint
+from ziggurat.formats.source import Source
 
 # Below this a tensor stays in the skeleton: shape arithmetic, biases of small layers.
 MIN_BLOB_BYTES = 1 << 10

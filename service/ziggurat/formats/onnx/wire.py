@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ziggurat.errors import InvalidModel
-from ziggurat.formats.onnx.source import Source
+from ziggurat.formats.source import Source
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 _MAX_VARINT_BYTES = 10  # 64 bits in groups of 7

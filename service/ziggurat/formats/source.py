@@ -103,5 +103,5 @@ def _open_regular(path: str) -> int:
     if not stat.S_ISREG(mode):
         os.close(fd)
         kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-        raise InvalidModel(f"'{path}' is {kind}; expected an ONNX model file")
+        raise InvalidModel(f"'{path}' is {kind}; expected a model file")
     return fd
