@@ -165,6 +165,11 @@ void BindModel(py::module_& module) {
       .def_property_readonly("step_count", [](const Model& model) { return model.plan().steps.size(); })
       .def_property_readonly("fallback_steps", [](const Model& model) { return model.plan().fallback_steps; })
       .def_property_readonly("passes", &Passes)
+      .def_property_readonly("rows",
+                             [](const Model& model) {
+                               const RowProof& rows = model.rows();
+                               return py::make_tuple(rows.independent, rows.reason, rows.input_axes, rows.output_axes);
+                             })
       .def_property_readonly("weight_bytes", [](const Model& model) { return model.plan().weight_bytes; });
 }
 

@@ -76,7 +76,12 @@ Model::Model(std::shared_ptr<Engine> engine, std::shared_ptr<Graph> graph, const
   PassOptions passes;
   passes.level = options.optimize ? OptimizeLevel::kAll : OptimizeLevel::kNone;
   passes.disabled = options.disabled_passes;
+  const SymbolId batch = BatchSymbol(*graph);
+  rows_.reason = "no input's first dimension is free";
+  if (batch >= 0) rows_ = ProveRowsIndependent(*graph, batch);
   passes_ = RunPasses(*graph, context, passes);
+  if (batch >= 0 && !rows_.independent)
+    if (RowProof proof = ProveRowsIndependent(*graph, batch); proof.independent) rows_ = std::move(proof);
   plan_ = MakePlan(std::move(graph), {&engine_->cpu(), &engine_->device(options.device), &engine_->weights()});
   weights_ = engine_->budget()->Reserve(plan_->weight_bytes, "the model's weights");
   layouts_ = std::make_unique<LayoutCache>(*plan_, threads_);

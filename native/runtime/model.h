@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "passes/batch_dim.h"
 #include "passes/runner.h"
 #include "runtime/frame.h"
 
@@ -42,6 +43,9 @@ class Model {
   const Plan& plan() const { return *plan_; }
   const std::vector<PassRecord>& passes() const { return passes_; }
   const std::shared_ptr<Engine>& engine() const { return engine_; }
+  // Whether requests may share a run along the batch dimension, and where their rows lie. As proved on the graph as it
+  // came, or else on the optimised one: the engine's bits do not depend on which.
+  const RowProof& rows() const { return rows_; }
 
   // By graph output. Throws kInvalidArgument naming the input that does not fit.
   std::vector<Output> Run(const RunRequest& request) const;
@@ -54,6 +58,7 @@ class Model {
   std::shared_ptr<Engine> engine_;
   int threads_;
   std::vector<PassRecord> passes_;
+  RowProof rows_;
   std::unique_ptr<Plan> plan_;
   std::vector<InputSpec> inputs_, outputs_;
   Reservation weights_;

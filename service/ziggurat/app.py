@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import signal
 import socket
 from collections.abc import Iterable, Iterator
@@ -19,6 +18,7 @@ from ziggurat.errors import InvalidArgument
 from ziggurat.http.api import create_api
 from ziggurat.http.protocol import BoundedHttpProtocol
 from ziggurat.serving.admission import Admission
+from ziggurat.serving.control import Control
 from ziggurat.serving.registry import Registry
 from ziggurat.serving.repository import Found, scan
 from ziggurat.serving.serving import Serving
@@ -27,6 +27,7 @@ from ziggurat.telemetry.metrics import Metrics, ModelSample, StateCollector
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
+    from ziggurat.engine import Model
     from ziggurat.settings import Settings
 
 
@@ -41,8 +42,9 @@ class Service:
             memory_limit=settings.engine.memory_limit,
             isa=settings.engine.isa,
         )
-        load = functools.partial(ziggurat.load, device=settings.engine.device, engine=self.engine)
-        self.registry = Registry(load, logger)
+        self.registry = Registry(self._load, logger)
+        models = settings.models
+        self.control = Control(self.registry, models.path, models.name, models.mode, logger)
         self.serving = Serving(
             self.registry,
             Admission(settings.limits.running or max(2, self.engine.threads), settings.limits.queue),
@@ -52,11 +54,20 @@ class Service:
         )
         self.metrics = Metrics()
         self.metrics.registry.register(StateCollector(self._samples, self.engine.pools))
-        self.api = create_api(settings, self.serving, self.metrics, logger)
+        self.api = create_api(settings, self.serving, self.control, self.metrics, logger)
 
     def start_loading(self) -> None:
         """Returns at once; the models' states tell how far it is."""
         self.registry.start(self.found, self.settings.models.load_threads)
+
+    async def follow(self) -> None:
+        """Does what the control mode asks for, until cancelled."""
+        if self.settings.models.mode == "poll":
+            await self.control.watch(self.settings.models.poll_interval)
+
+    def _load(self, found: Found) -> Model:
+        config, device = found.config, self.settings.engine.device
+        return ziggurat.load(found.path, device=config.device or device, threads=config.threads, engine=self.engine)
 
     async def close(self) -> None:
         await self.serving.close()
@@ -94,10 +105,12 @@ class Server(uvicorn.Server):
         self._grace_timer: asyncio.TimerHandle | None = None
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        following = asyncio.ensure_future(self._service.follow())
         try:
             with self.capture_signals():
                 await self._serve(sockets)
         finally:
+            following.cancel()
             await self._service.close()
 
     @contextmanager

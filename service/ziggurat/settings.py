@@ -46,6 +46,10 @@ class ServerSettings(Group):
     grace: Seconds = Field(
         default=30.0, description="Seconds that accepted requests get to finish when the server stops."
     )
+    admin: Literal["loopback", "open", "off"] = Field(
+        default="loopback",
+        description="Who may load, unload and change logging: this machine, everyone who can reach the server, nobody.",
+    )
     hang: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default=600.0, description="Not live when work is pending and nothing has finished for this many seconds."
     )
@@ -68,6 +72,12 @@ class ModelSettings(Group):
     )
     name: str | None = Field(default=None, description="Name for the model when `path` is one model.")
     required: Names = Field(default=(), description="Models that must be ready before the server is.")
+    mode: Literal["explicit", "poll", "none"] = Field(
+        default="explicit", description="What changes models later: load and unload calls, the folder, or nothing."
+    )
+    poll_interval: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        default=5.0, description="Seconds between two looks at the folder in mode poll."
+    )
     load_threads: int = Field(default=2, ge=1, le=64, description="Models that are loaded at the same time.")
 
 

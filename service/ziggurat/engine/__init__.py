@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from ziggurat._native import Graph, GraphBuilder, usable_isas
 from ziggurat.engine.engine import Engine, default_engine
-from ziggurat.engine.model import CancelToken, Model, Plan
+from ziggurat.engine.model import Batching, CancelToken, Model, Plan
 
-__all__ = ["CancelToken", "Engine", "Graph", "GraphBuilder", "Model", "Plan", "default_engine", "usable_isas"]
+__all__ = [
+    "Batching",
+    "CancelToken",
+    "Engine",
+    "Graph",
+    "GraphBuilder",
+    "Model",
+    "Plan",
+    "default_engine",
+    "usable_isas",
+]

@@ -46,6 +46,22 @@ class Plan:
         return self.text
 
 
+@dataclass(frozen=True)
+class Batching:
+    """What is proved about the rows of a model's batch dimension.
+
+    Attributes:
+        independent: no row sees another, so requests may be put together and taken apart again.
+        reason: where not, why.
+        input_axes, output_axes: for each input and output the axis that rows lie along; -1: the same for all rows.
+    """
+
+    independent: bool
+    reason: str
+    input_axes: list[int]
+    output_axes: list[int]
+
+
 class Model:
     """A model ready to run. Thread-safe; runs release the GIL. Made by `ziggurat.load`."""
 
@@ -128,6 +144,10 @@ class Model:
             passes=core.passes,
             warnings=list(self.warnings),
         )
+
+    def batching(self) -> Batching:
+        """Whether requests may share a run of this model, with the same bits as alone."""
+        return Batching(*self._live.rows)
 
     def memory(self) -> dict[str, int]:
         """Bytes this model holds: `weights` kept as they came (packed ones are the engine's, shared)."""

@@ -14,24 +14,34 @@ from ziggurat.errors import ZigguratError
 from ziggurat.http import page, problems
 from ziggurat.http.front import Front
 from ziggurat.http.infer import Infer
+from ziggurat.http.v2_management import absent_router, logging_router, statistics_router
+from ziggurat.http.v2_repository import repository_router
 from ziggurat.http.v2_routes import health_router, model_router
+from ziggurat.telemetry.logs import verbosity_of
 from ziggurat.telemetry.metrics import CONTENT_TYPE
 from ziggurat.version import __version__
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
+    from ziggurat.serving.control import Control
     from ziggurat.serving.serving import Serving
     from ziggurat.settings import Settings
     from ziggurat.telemetry.metrics import Metrics
 
 
-def create_api(settings: Settings, serving: Serving, metrics: Metrics, logger: FilteringBoundLogger) -> Front:
+def create_api(
+    settings: Settings, serving: Serving, control: Control, metrics: Metrics, logger: FilteringBoundLogger
+) -> Front:
     infer = Infer(serving, metrics, settings.limits, logger)
     # The documentation pages would load scripts from elsewhere; /openapi.json stays.
     api = FastAPI(title="Ziggurat", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
     _add_infer(api, infer)
     api.include_router(health_router(serving))
+    api.include_router(repository_router(control, settings))
+    api.include_router(logging_router(verbosity_of(logger), settings))
+    api.include_router(absent_router())
+    api.include_router(statistics_router(serving))
     api.include_router(model_router(serving, settings.server.name))
     _add_metrics(api, metrics)
     api.include_router(page.router(serving, settings.server.name))

@@ -1,17 +1,18 @@
-"""Every known model version with its state. Loads have threads of their own, so that health is answered meanwhile."""
+"""Every known model version by name. Loads have threads of their own, so that health is answered meanwhile."""
 
 from __future__ import annotations
 
-import enum
+import asyncio
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ziggurat.errors import InvalidArgument, NotFound, Unavailable, Unsupported, ZigguratError
+from ziggurat.errors import NotFound, Unsupported, ZigguratError
+from ziggurat.serving.entry import UNKNOWN_SECONDS, Entry, State, Status
 from ziggurat.serving.repository import Found, version_key
 
 if TYPE_CHECKING:
@@ -20,73 +21,21 @@ if TYPE_CHECKING:
     from ziggurat.engine import Model
     from ziggurat.serving.generation.service import LanguageService
 
+__all__ = ["UNKNOWN_SECONDS", "Entry", "Registry", "State", "Status"]
 
-# What a job of a model is taken to last until some twenty of them have shown otherwise.
-UNKNOWN_SECONDS = 0.01
-
-
-class State(enum.Enum):
-    LOADING = "LOADING"
-    READY = "READY"
-    UNAVAILABLE = "UNAVAILABLE"
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """One moment of an entry; replaced as a whole, so that a reader on another thread never sees half of a change."""
-
-    state: State
-    reason: str = ""
-    model: Model | None = None
-    load_seconds: float = 0.0
-    fallback_steps: int = 0
-    language: LanguageService | None = None  # instead of `model`, where the entry is a language model
-
-
-class Entry:
-    """One version of one model."""
-
-    def __init__(self, found: Found) -> None:
-        self.name = found.name
-        self.version = found.version
-        self.path = found.path
-        self.kind = found.kind
-        self.status = Status(State.UNAVAILABLE, found.problem) if found.problem else Status(State.LOADING)
-        self.seconds = UNKNOWN_SECONDS
-
-    def took(self, seconds: float) -> None:
-        """Moves `seconds` a step towards what a job took: it follows the median, which a hiccup does not move far."""
-        self.seconds *= 1.2 if seconds > self.seconds else 0.85
-
-    def ready_model(self) -> Model:
-        """Raises Unavailable with the reason where the model is not ready, Unsupported for a language model."""
-        status = self.check_ready()
-        if status.model is None:
-            raise Unsupported(f"'{self.name}' is a language model: ask it by generate or the OpenAI routes")
-        return status.model
-
-    def ready_language(self) -> LanguageService:
-        """As ready_model, for language models; raises InvalidArgument where this is none."""
-        status = self.check_ready()
-        if status.language is None:
-            raise InvalidArgument(f"'{self.name}' is not a language model: ask it by /v2/models/{self.name}/infer")
-        return status.language
-
-    def check_ready(self) -> Status:
-        """The status of an entry that can be asked; raises Unavailable with the reason where it cannot."""
-        status = self.status
-        if status.state is not State.READY:
-            text = "is still loading" if status.state is State.LOADING else f"is not available: {status.reason}"
-            raise Unavailable(f"model '{self.name}' version {self.version} {text}")
-        return status
+UNLOADED = "unloaded"
 
 
 class Registry:
-    """Finds entries by name and version, and loads them: each on its own, so that a bad model harms no other."""
+    """Finds entries by name and version, and loads them: each on its own, so that a bad model harms no other.
+
+    All methods belong to one event loop, or to the time before it runs; the maps are replaced, never changed, so that
+    other threads may read them.
+    """
 
     def __init__(
         self,
-        load: Callable[[Path], Model],
+        load: Callable[[Found], Model],
         logger: FilteringBoundLogger,
         load_language: Callable[[Entry], LanguageService] | None = None,
     ) -> None:
@@ -94,27 +43,37 @@ class Registry:
         self._load_language = load_language
         self._logger = logger
         self._models: dict[str, dict[str, Entry]] = {}
-        self._waiting: queue.SimpleQueue[Entry] = queue.SimpleQueue()
-        self._loaders: list[threading.Thread] = []
+        self._aliases: dict[str, str] = {}
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._threads = 0
+        self._active = 0  # jobs that a thread is at
+        self._first: list[Entry] = []
+        self._loading: dict[Entry, Future[Status]] = {}
         self._closed = False
         self._lock = threading.Lock()  # orders the publishing of a loaded model against close()
 
     def start(self, found: Iterable[Found], threads: int) -> None:
         """Registers the models as LOADING and returns at once."""
-        for one in found:
-            entry = Entry(one)
-            self._models.setdefault(one.name, {})[one.version] = entry
+        self._threads = threads
+        models: dict[str, dict[str, Entry]] = {}
+        entries = self._first = [Entry(one) for one in found]
+        for entry in entries:
+            models.setdefault(entry.name, {})[entry.version] = entry
+        self._set(models)
+        for entry in entries:
             if entry.status.state is State.LOADING:
-                self._waiting.put(entry)
-        for index in range(min(threads, self._waiting.qsize())):
+                self._begin(entry)
+        for index in range(threads):
             # Daemons: a load that takes minutes must not hold up the end of the process.
-            thread = threading.Thread(target=self._load_waiting, name=f"load-{index}", daemon=True)
-            self._loaders.append(thread)
-            thread.start()
+            threading.Thread(target=self._work, name=f"load-{index}", daemon=True).start()
 
     def busy(self) -> bool:
-        """Whether a load is still under way."""
-        return any(thread.is_alive() for thread in self._loaders)
+        """Whether a thread is still loading or closing a model."""
+        return self._active > 0
+
+    def starting(self) -> bool:
+        """Whether something that was there at the start is still to be tried."""
+        return any(entry.status.state is State.LOADING for entry in self._first)
 
     def entries(self) -> list[Entry]:
         return [entry for versions in self._models.values() for entry in versions.values()]
@@ -124,13 +83,14 @@ class Registry:
 
     def versions(self, name: str) -> dict[str, Entry]:
         """The versions of a model in their order; raises NotFound for a name that is not known."""
-        if name not in self._models:
+        versions = self._versions(name)
+        if versions is None:
             raise NotFound(f"unknown model '{name}'")
-        return dict(sorted(self._models[name].items(), key=lambda item: version_key(item[0])))
+        return dict(sorted(versions.items(), key=lambda item: version_key(item[0])))
 
     def find(self, name: str, version: str | None = None) -> Entry:
         """The named version; else the highest that is ready, else the highest. Raises NotFound for unknown ones."""
-        known = self._models.get(name)
+        known = self._versions(name)
         if known is not None and version is None and len(known) == 1:
             return next(iter(known.values()))
         versions = self.versions(name)
@@ -141,24 +101,94 @@ class Registry:
         ready = [entry for entry in versions.values() if entry.status.state is State.READY]
         return (ready or list(versions.values()))[-1]
 
+    async def load(self, found: Sequence[Found]) -> list[Entry]:
+        """Loads versions; where one serves already, it goes on until the new one is ready, and stays if that fails.
+
+        Returns the new entries, of which each has the state and the reason that its load ended in.
+        """
+        await self.settle({one.name for one in found})
+        entries = [Entry(one) for one in found]
+        for entry in entries:
+            old = self._models.get(entry.name, {}).get(entry.version)
+            if old is None or old.status.state is not State.READY:
+                self._put(entry)
+        pending = [self._begin(entry) for entry in entries if entry.status.state is State.LOADING]
+        if pending:
+            await asyncio.wait([asyncio.wrap_future(one) for one in pending])
+        for entry in entries:
+            old = self._models.get(entry.name, {}).get(entry.version)
+            if old is not entry and entry.status.state is State.READY:
+                self._put(entry)
+                if old is not None:
+                    old.retire(self._close_later, "replaced")
+        return entries
+
+    async def settle(self, names: set[str]) -> None:
+        """Waits for the loads of these models that are under way."""
+        for done in [done for entry, done in list(self._loading.items()) if entry.name in names]:
+            await asyncio.wait([asyncio.wrap_future(done)])
+
+    def retire(self, name: str, versions: Iterable[str] | None = None, reason: str = UNLOADED) -> None:
+        """Unloads versions of a model, all by default, once their last requests are answered. They stay known."""
+        known = self.versions(name)
+        for version in list(known) if versions is None else versions:
+            known[version].retire(self._close_later, reason)
+
+    def forget(self, name: str, versions: Iterable[str]) -> None:
+        """Unloads versions that are no longer there, and no longer knows them."""
+        self.retire(name, versions, "removed")
+        left = {version: one for version, one in self._models[name].items() if version not in set(versions)}
+        models = {key: value for key, value in self._models.items() if key != name}
+        self._set({**models, name: left} if left else models)
+
     def close(self) -> None:
         """Closes every model; a load that is still under way is closed when it ends."""
         with self._lock:
             self._closed = True
-            models = [entry.status.model or entry.status.language for entry in self.entries()]
+            models = [entry.status.loaded for entry in self.entries()]
             for entry in self.entries():
                 entry.status = Status(State.UNAVAILABLE, "the server is stopping")
+        for _ in range(self._threads):
+            self._jobs.put(lambda: None)  # wakes a thread, which then sees that it is over
         for model in models:
             if model is not None:
                 model.close()
 
-    def _load_waiting(self) -> None:
+    def _versions(self, name: str) -> dict[str, Entry] | None:
+        return self._models.get(name) or self._models.get(self._aliases.get(name, ""))
+
+    def _put(self, entry: Entry) -> None:
+        self._set({**self._models, entry.name: {**self._models.get(entry.name, {}), entry.version: entry}})
+
+    def _set(self, models: dict[str, dict[str, Entry]]) -> None:
+        self._models = models
+        self._aliases = {alias: one.name for one in self.entries() for alias in one.config.aliases}
+
+    def _begin(self, entry: Entry) -> Future[Status]:
+        done: Future[Status] = Future()
+        self._loading[entry] = done
+
+        def job() -> None:
+            status = self._try_load(entry)
+            self._publish(entry, status)
+            self._loading.pop(entry, None)
+            done.set_result(status)
+
+        self._jobs.put(job)
+        return done
+
+    def _work(self) -> None:
         while not self._closed:
+            job = self._jobs.get()
+            with self._lock:
+                self._active += 1
             try:
-                entry = self._waiting.get_nowait()
-            except queue.Empty:
-                return
-            self._publish(entry, self._try_load(entry))
+                job()
+            except Exception:  # the next job is not to blame
+                self._logger.exception("a model could not be closed")
+            finally:
+                with self._lock:
+                    self._active -= 1
 
     def _try_load(self, entry: Entry) -> Status:
         begin = time.monotonic()
@@ -167,7 +197,7 @@ class Registry:
             loaded = self._load_any(entry)
         except ZigguratError as error:
             log.error("model failed to load", reason=str(error), code=error.code)
-            return Status(State.UNAVAILABLE, str(error), None, time.monotonic() - begin)
+            return Status(State.UNAVAILABLE, str(error), None, time.monotonic() - begin, code=error.code)
         except Exception as error:  # a bug in loading one model must not take the others' thread down
             log.exception("model failed to load")
             return Status(State.UNAVAILABLE, f"internal error: {error!r}", None, time.monotonic() - begin)
@@ -176,11 +206,11 @@ class Registry:
         return replace(loaded, load_seconds=seconds)
 
     def _load_any(self, entry: Entry) -> Status:
-        if entry.kind == "language":
+        if entry.found.kind == "language":
             if self._load_language is None:
                 raise Unsupported("this server has no language models")
             return Status(State.READY, language=self._load_language(entry))
-        model = self._load(entry.path)
+        model = self._load(entry.found)
         return Status(State.READY, "", model, fallback_steps=model.plan().fallback_steps)
 
     def _publish(self, entry: Entry, status: Status) -> None:
@@ -188,6 +218,16 @@ class Registry:
             if not self._closed:
                 entry.status = status
                 return
-        loaded = status.model or status.language
-        if loaded is not None:
-            loaded.close()
+        if status.loaded is not None:
+            status.loaded.close()
+
+    def _close_later(self, entry: Entry, model: Model | LanguageService) -> None:
+        """On a loader's thread: giving gigabytes back takes longer than an event loop has."""
+
+        def job() -> None:
+            reason = entry.status.reason
+            model.close()
+            entry.status = Status(State.UNAVAILABLE, reason)
+            self._logger.info("model unloaded", model=entry.name, version=entry.version, reason=reason)
+
+        self._jobs.put(job)

@@ -92,9 +92,9 @@ class Serving:
         """What was there at the start has been tried, the required models are ready, and so is at least one."""
         entries = self.registry.entries()
         ready = {entry.name for entry in entries if entry.status.state is State.READY}
-        loading = any(entry.status.state is State.LOADING for entry in entries)
-        usable = bool(ready) or not entries
-        return not self.draining and not loading and usable and ready.issuperset(self._required)
+        required = {*self._required, *(entry.name for entry in entries if entry.config.required)}
+        usable = bool(ready) or all(entry.dismissed for entry in entries)
+        return not self.draining and not self.registry.starting() and usable and ready.issuperset(required)
 
     def run_here(self, entry: Entry, job: Callable[[Turn], Result], deadline: float | None) -> Done[Result] | None:
         """Runs `job` at once, on the caller's thread, where the model has shown to be quick and nobody else computes;
