@@ -52,3 +52,29 @@ class LanguageModelSpec:
     bos_token_id: int | None = None
     eos_token_ids: tuple[int, ...] = ()
     sliding_window: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderSpec:
+    """What is to be known of an embedding model or cross-encoder beside its graph.
+
+    Attributes:
+        architecture: The model type ("bert").
+        vocab: Token ids are 0 to vocab - 1.
+        context: Most tokens of one text (or pair), special tokens included; longer ones are cut.
+        dimensions: Numbers of an embedding.
+        labels: Scores of a cross-encoder; 0 for an embedding model.
+        pooling: "mean", "cls", "last" or "max"; empty for a cross-encoder.
+        normalize: Embeddings have length 1.
+        parameters, weights: As for LanguageModelSpec.
+    """
+
+    architecture: str
+    vocab: int
+    context: int
+    dimensions: int
+    labels: int
+    pooling: str
+    normalize: bool
+    parameters: int
+    weights: str
