@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,7 +54,10 @@ class Service:
             settings.server.hang,
         )
         self.metrics = Metrics()
-        self.metrics.registry.register(StateCollector(self._samples, self.engine.pools))
+        self.serving.on_batch = self.metrics.batch
+        self.metrics.registry.register(
+            StateCollector(self._samples, self.engine.pools, self.engine.memory, self._last_step)
+        )
         self.api = create_api(settings, self.serving, self.control, self.metrics, logger)
 
     def start_loading(self) -> None:
@@ -83,11 +87,15 @@ class Service:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # who may change the server is who is connected, not who a header names
             timeout_keep_alive=int(limits.keep_alive),
             # The runs are told to stop when the grace is over; a little later whoever still waits is cut off.
             timeout_graceful_shutdown=int(limits.grace) + 3,
         )
         return Server(config, self)
+
+    def _last_step(self) -> float:
+        return time.time() - (time.monotonic() - self.serving.last_progress)
 
     def _samples(self) -> Iterator[ModelSample]:
         for entry in self.registry.entries():

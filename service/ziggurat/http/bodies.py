@@ -17,16 +17,21 @@ if TYPE_CHECKING:
 # Media types that cannot be meant as JSON or tensors. Others pass: curl's -d, for one, says it sends a form.
 _WRONG_TYPES = (b"multipart/", b"image/", b"audio/", b"video/", b"text/html", b"text/xml", b"application/xml")
 
+# Who names one of ours alone wants it. Longer lists ("gzip, deflate, br") are what clients send by habit: they would
+# pay for the compression with more time than the transfer takes.
+_ACCEPTS = {b"gzip": "gzip", b"deflate": "deflate"}
+
 
 class Framing:
     """What the headers say about a body."""
 
-    __slots__ = ("encoding", "header_length", "length")
+    __slots__ = ("accept", "encoding", "header_length", "length")
 
     def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         self.length: int | None = None
         self.header_length: int | None = None
         self.encoding: str | None = None
+        self.accept: str | None = None  # the encoding that the client wants for the answer
         for name, value in headers:
             if name == b"content-length":
                 self.length = int(value)  # the HTTP parser lets nothing but digits through
@@ -36,6 +41,8 @@ class Framing:
                 _check_type(value)
             elif name == b"content-encoding":
                 self.encoding = _encoding(value)
+            elif name == b"accept-encoding":
+                self.accept = _ACCEPTS.get(value)
 
     def check(self, limit: int) -> None:
         if self.length is not None and self.length > limit:

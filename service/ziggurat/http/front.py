@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import secrets
 import time
@@ -27,13 +28,15 @@ class Front:
         self._infer = infer
         self._logger = logger
         self._log_all = log_all
+        # Ids that nobody else makes: a random prefix for this process, and a number.
+        self._prefix, self._numbers = secrets.token_hex(6).encode(), itertools.count(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         hot = scope["method"] == "POST" and scope["path"].endswith("/infer") and scope["path"].startswith("/v2/models/")
-        request_id = _request_id(scope)
+        request_id = _request_id(scope) or b"%s-%d" % (self._prefix, next(self._numbers))
         scope["ziggurat.request_id"] = request_id
         begin, status = time.monotonic(), 0
 
@@ -75,8 +78,8 @@ async def send_json(send: Send, status: int, headers: list[tuple[bytes, bytes]],
     await send({"type": "http.response.body", "body": body})
 
 
-def _request_id(scope: Scope) -> bytes:
+def _request_id(scope: Scope) -> bytes | None:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return bytes(value)
-    return secrets.token_hex(8).encode()
+    return None

@@ -9,45 +9,41 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ziggurat.errors import Cancelled, NotFound, Overloaded, Unavailable, ZigguratError
-from ziggurat.http import v2_feeds, v2_request, v2_response
-from ziggurat.http.bodies import Framing, Presence, decompress, read_body
+from ziggurat.http.bodies import Framing, Presence, read_body
 from ziggurat.http.problems import Headers, problem
+from ziggurat.http.v2_work import EARLY_JSON, V2Work
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
     from structlog.typing import FilteringBoundLogger
 
+    from ziggurat.http.v2_response import Body, Part
     from ziggurat.serving.registry import Entry
-    from ziggurat.serving.serving import Done, Serving, Turn
+    from ziggurat.serving.serving import Done, Serving
     from ziggurat.settings import LimitSettings
     from ziggurat.telemetry.metrics import Metrics
 
-# Up to this many bytes of JSON are read before a request queues, so that its own timeout holds in the queue too.
-# Longer ones (tensors as JSON) grow tenfold as Python objects: those wait as bytes, under the server's timeout.
-EARLY_JSON = 64 << 10
 JOIN = 64 << 10  # parts up to here are joined into one write; above, a copy costs more than a system call
+COMPRESS = 512  # bytes of an answer below which compressing gains nothing
 
 
 @dataclass(slots=True)
 class Answer:
     status: int
     headers: Headers
-    parts: list[v2_response.Part]
-    queue_seconds: float = 0.0
-    compute_seconds: float = 0.0
+    parts: list[Part]
+    done: Done[Body] | None = None
     error: Exception | None = field(default=None)
 
     @classmethod
-    def of_error(cls, error: Exception, done: Done[v2_response.Body] | None = None) -> Answer:
+    def of_error(cls, error: Exception, done: Done[Body] | None = None) -> Answer:
         status, headers, body = problem(error)
-        answer = cls(status, [(b"content-type", b"application/json"), *headers], [body], error=error)
-        if done is not None:
-            answer.queue_seconds, answer.compute_seconds = done.queue_seconds, done.compute_seconds
-        return answer
+        return cls(status, [(b"content-type", b"application/json"), *headers], [body], done, error)
 
 
 _PATH = re.compile(r"/v2/models/(.+?)(?:/versions/([^/]+))?/infer")
@@ -74,11 +70,19 @@ class Infer:
             await _send(scope, send, answer)
         finally:
             self._metrics.inflight.dec()
-        labels = (entry.name, entry.version, "v2", answer.status)
-        self._metrics.observe(labels, time.monotonic() - begin, answer.queue_seconds, answer.compute_seconds)
+        self._observe(entry, answer, time.monotonic() - begin)
+
+    def _observe(self, entry: Entry, answer: Answer, seconds: float) -> None:
+        done, statistics = answer.done, entry.statistics
+        queue, compute = (done.queue_seconds, done.compute_seconds) if done is not None else (0.0, 0.0)
+        self._metrics.observe((entry.name, entry.version, "v2", answer.status), seconds, queue, compute)
+        if done is not None and answer.error is None:
+            statistics.succeeded(seconds, done)
+        else:
+            statistics.failed(seconds, isinstance(answer.error, Cancelled))
 
     async def _answer(self, entry: Entry, scope: Scope, receive: Receive, begin: float) -> Answer:
-        done: Done[v2_response.Body] | None = None
+        done: Done[Body] | None = None
         try:
             framing = Framing(scope["headers"])
             framing.check(self._limits.body)
@@ -86,7 +90,8 @@ class Infer:
             self._serving.admission.check()
             body = await read_body(receive, self._limits.body, self._limits.timeout or None)
             done = await self._compute(entry, body, framing, receive, begin)
-            return _success(done.get(), done)
+            answer = _success(done.get(), done)
+            return answer if framing.accept is None else await _compressed(answer, framing.accept)
         except ZigguratError as error:
             if isinstance(error, Overloaded):
                 self._metrics.rejected.labels("queue_full").inc()
@@ -96,29 +101,13 @@ class Infer:
             self._logger.exception("inference failed", model=entry.name, request_id=request_id)
             return Answer.of_error(error, done)
 
-    async def _compute(
-        self, entry: Entry, body: bytes, framing: Framing, receive: Receive, begin: float
-    ) -> Done[v2_response.Body]:
-        early = len(body) if framing.header_length is None else framing.header_length
-        late = early > EARLY_JSON or framing.encoding is not None
-        request = None if late else v2_request.parse(body, framing.header_length)
-        deadline = self._deadline(request, begin)
-
-        def job(turn: Turn) -> v2_response.Body:
-            parsed = request
-            if parsed is None:
-                parsed = self._parse(body, framing)
-                turn.deadline = self._deadline(parsed, begin)
-            v2_feeds.check_outputs(parsed.outputs, turn.model.outputs)
-            feeds = v2_feeds.feeds(parsed, turn.model.inputs)
-            arrays = turn.run(feeds, [output.name for output in parsed.outputs] or None)
-            return v2_response.encode(parsed, entry.name, entry.version, arrays)
-
-        if not late and len(body) <= EARLY_JSON and (here := self._serving.run_here(entry, job, deadline)):
+    async def _compute(self, entry: Entry, body: bytes, framing: Framing, receive: Receive, begin: float) -> Done[Body]:
+        work = V2Work(entry, body, framing, self._limits, begin)
+        if work.light and len(body) <= EARLY_JSON and (here := self._serving.infer_here(entry, work)):
             return here
         with Presence(receive) as presence:
             try:
-                done = await self._serving.run(entry, job, deadline)
+                done = await self._serving.infer(entry, work)
             except asyncio.CancelledError:
                 if not presence.left:
                     raise
@@ -127,23 +116,32 @@ class Infer:
             done.error = Unavailable("the server is stopping")
         return done
 
-    def _parse(self, body: bytes, framing: Framing) -> v2_request.Request:
-        plain = decompress(body, framing.encoding, self._limits.body) if framing.encoding else body
-        return v2_request.parse(plain, framing.header_length)
 
-    def _deadline(self, request: v2_request.Request | None, begin: float) -> float | None:
-        seconds = (request.timeout if request is not None else None) or self._limits.timeout
-        return begin + seconds if seconds else None
-
-
-def _success(body: v2_response.Body, done: Done[v2_response.Body]) -> Answer:
+def _success(body: Body, done: Done[Body]) -> Answer:
     headers: Headers = [(b"content-type", b"application/json")]
     if body.header_length is not None:
         headers = [
             (b"content-type", b"application/octet-stream"),
-            (b"inference-header-content-length", str(body.header_length).encode()),
+            (b"inference-header-content-length", b"%d" % body.header_length),
         ]
-    return Answer(200, headers, body.parts, done.queue_seconds, done.compute_seconds)
+    queue, read = 1e3 * done.queue_seconds, 1e3 * done.input_seconds
+    compute, write = 1e3 * done.compute_seconds, 1e3 * done.output_seconds
+    timing = f"queue;dur={queue:.3f}, input;dur={read:.3f}, compute;dur={compute:.3f}, output;dur={write:.3f}"
+    headers.append((b"server-timing", timing.encode()))
+    return Answer(200, headers, body.parts, done)
+
+
+async def _compressed(answer: Answer, encoding: str) -> Answer:
+    """The answer as the client asked to have it; what is small stays as it is."""
+    if sum(len(part) for part in answer.parts) >= COMPRESS:
+        answer.parts = [await asyncio.to_thread(_compress, answer.parts, encoding)]
+        answer.headers += [(b"content-encoding", encoding.encode()), (b"vary", b"accept-encoding")]
+    return answer
+
+
+def _compress(parts: list[Part], encoding: str) -> bytes:
+    machine = zlib.compressobj(level=1, wbits=zlib.MAX_WBITS | (16 if encoding == "gzip" else 0))
+    return b"".join([*(machine.compress(part) for part in parts), machine.flush()])
 
 
 async def _send(scope: Scope, send: Send, answer: Answer) -> None:

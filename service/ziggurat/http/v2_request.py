@@ -28,6 +28,7 @@ class Request:
     id: str | None = None
     timeout: float | None = None
     binary: bool = False
+    parameters: dict[str, Any] = field(default_factory=dict)  # the client's own, which go back with the answer
     inputs: list[dict[str, Any]] = field(default_factory=list)
     outputs: list[Output] = field(default_factory=list)
     alone: bool = False  # no JSON: the body is the only input
@@ -49,6 +50,7 @@ def parse(body: bytes, header_length: int | None) -> Request:
     options = parameters(document, "the request")
     request.timeout = _timeout(options)
     request.binary = _flag(options, "binary_data_output") or False
+    request.parameters = _echoed(options)
     request.inputs = _list(document, "inputs", required=True)
     request.outputs = _outputs(_list(document, "outputs"))
     return request
@@ -98,6 +100,21 @@ def parameters(item: dict[str, Any], owner: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidArgument(f"'parameters' of {owner} must be an object, got {type(value).__name__}")
     return value
+
+
+# Names that the protocol's extensions have taken; what a server does with them is no business of the answer.
+_RESERVED = frozenset(
+    ("binary_data_output", "headers", "priority", "sequence_end", "sequence_id", "sequence_start", "timeout")
+)
+
+
+def _echoed(options: dict[str, Any]) -> dict[str, Any]:
+    if not options:
+        return options
+    for name, value in options.items():
+        if not isinstance(value, (str, int, float)):
+            raise InvalidArgument(f"parameter '{name}' must be a string, a number or a boolean, got {value!r}")
+    return {key: one for key, one in options.items() if key not in _RESERVED and not key.startswith("triton_")}
 
 
 def _timeout(options: dict[str, Any]) -> float | None:

@@ -31,12 +31,16 @@ class Admission:
                 retry_after=math.ceil(min(max(turns * self._mean_seconds, 1.0), 60.0)),
             )
 
-    async def acquire(self, deadline: float | None) -> None:
-        """Takes a permit, waiting in line until `deadline` (monotonic seconds). Pair with release()."""
+    async def acquire(self, deadline: float | None, bounded: bool = True) -> None:
+        """Takes a permit, waiting in line until `deadline` (monotonic seconds). Pair with release().
+
+        `bounded` False waits even in a full queue: for who has a bounded queue of its own.
+        """
         if self.running < self.permits:
             self.running += 1
             return
-        self.check()
+        if bounded:
+            self.check()
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:

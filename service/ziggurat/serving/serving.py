@@ -8,59 +8,26 @@ import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ziggurat.errors import DeadlineExceeded
+from ziggurat.errors import DeadlineExceeded, ZigguratError
 from ziggurat.serving.admission import Admission
-from ziggurat.serving.registry import UNKNOWN_SECONDS, Entry, Registry, State
+from ziggurat.serving.batcher import Batch, Batcher
+from ziggurat.serving.registry import Entry, Registry, State
+from ziggurat.serving.work import Done, Turn, Work, attempt, job_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from ziggurat.engine import CancelToken
 
-    from ziggurat.engine import CancelToken, Model
+__all__ = ["Done", "Serving", "Turn", "Work"]
 
 Result = TypeVar("Result")
 
-# Handing a job to a thread and back costs some 200 µs. A job that takes less than that is done sooner on the event
-# loop itself, which it may hold up for at most this long: a run that is not over by then is begun again on a thread.
-QUICK_SECONDS = 200e-6
+# Handing a job to a thread and back costs some 200 µs, and many times that where threads contend for the interpreter.
+# A job that takes less is done sooner on the event loop itself, which it may hold up for at most HOLD_SECONDS: a run
+# that is not over by then is begun again on a thread.
+QUICK_SECONDS = 400e-6
 HOLD_SECONDS = 2e-3
-
-
-@dataclass(slots=True)
-class Turn:
-    """One request's time on a thread. A job reads its input, calls `run` and writes its answer, all in one go."""
-
-    model: Model
-    cancel: CancelToken
-    deadline: float | None
-    compute_seconds: float = 0.0
-
-    def run(self, feeds: Mapping[str, Any], outputs: list[str] | None) -> dict[str, Any]:
-        if self.deadline is not None and time.monotonic() >= self.deadline:
-            raise DeadlineExceeded("the deadline passed before the model ran")
-        begin = time.monotonic()
-        try:
-            return self.model.run(feeds, outputs, deadline=self.deadline, cancel=self.cancel)
-        finally:
-            self.compute_seconds += time.monotonic() - begin
-
-
-@dataclass(slots=True)
-class Done(Generic[Result]):
-    """A job's result, or why there is none, with the time it spent waiting and computing."""
-
-    queue_seconds: float = 0.0
-    compute_seconds: float = 0.0
-    job_seconds: float = 0.0
-    result: Result | None = None
-    error: Exception | None = field(default=None)
-
-    def get(self) -> Result:
-        if self.error is not None:
-            raise self.error
-        return cast("Result", self.result)
 
 
 class Serving:
@@ -80,13 +47,14 @@ class Serving:
         self._new_cancel = new_cancel
         self._required = required
         self._hang_seconds = hang_seconds
-        self._last_progress = time.monotonic()
+        self.last_progress = time.monotonic()
         self._running: set[CancelToken] = set()
+        self.on_batch: Callable[[str, str, int], None] = lambda name, version, rows: None  # told of each shared run
         self._threads = ThreadPoolExecutor(admission.permits, thread_name_prefix="infer")
 
     def live(self) -> bool:
         """False only when work is pending and nothing has begun or finished for too long."""
-        return self.admission.running == 0 or time.monotonic() - self._last_progress < self._hang_seconds
+        return self.admission.running == 0 or time.monotonic() - self.last_progress < self._hang_seconds
 
     def ready(self) -> bool:
         """What was there at the start has been tried, the required models are ready, and so is at least one."""
@@ -96,19 +64,49 @@ class Serving:
         usable = bool(ready) or all(entry.dismissed for entry in entries)
         return not self.draining and not self.registry.starting() and usable and ready.issuperset(required)
 
-    def run_here(self, entry: Entry, job: Callable[[Turn], Result], deadline: float | None) -> Done[Result] | None:
-        """Runs `job` at once, on the caller's thread, where the model has shown to be quick and nobody else computes;
-        None where it is not so, or where it turned out to take long: then use run(). For jobs of little input."""
-        if entry.seconds > QUICK_SECONDS or self.admission.running:
+    def infer_here(self, entry: Entry, work: Work[Result]) -> Done[Result] | None:
+        """Computes at once, on the caller's thread, where the model has shown to be quick; None where it is not so, or
+        where it turned out to take long: then use infer(). For work that is light."""
+        batcher = entry.batcher
+        if entry.seconds > QUICK_SECONDS or (batcher is not None and not batcher.idle):
             return None
         limit = time.monotonic() + HOLD_SECONDS
+        deadline = work.deadline
+        turn = Turn(entry.ready_model(), self._new_cancel(), limit if deadline is None else min(limit, deadline))
         done: Done[Result] = Done()
-        _try(job, Turn(entry.ready_model(), self._new_cancel(), min(limit, deadline or limit)), done)
-        entry.took(done.job_seconds)
-        if isinstance(done.error, DeadlineExceeded) and limit < (deadline or math.inf):
-            entry.seconds = UNKNOWN_SECONDS
+        attempt(job_of(work), turn, done)
+        if isinstance(done.error, DeadlineExceeded) and limit < (work.deadline or math.inf):
+            entry.seconds = max(entry.seconds, 2 * QUICK_SECONDS)
             return None
+        self._account(entry, done)
         return done
+
+    async def infer(self, entry: Entry, work: Work[Result]) -> Done[Result]:
+        """Computes when its turn comes: alone on a thread, or together with others where the model's settings allow it.
+        Errors stand in the answer; cancelling this coroutine leaves the queue, or stops the run at its next step."""
+        batcher = self._batcher(entry)
+        if batcher is None:
+            return await self.run(entry, job_of(work), work.deadline)
+        arrived = time.monotonic()
+        try:
+            status = entry.acquire()
+        except ZigguratError as error:
+            return Done(error=error)
+        try:
+            batcher.check()
+            assert status.model is not None  # noqa: S101 - it has a batcher
+            if work.light:
+                feeds = work.read(status.model)
+            else:
+                read = functools.partial(work.read, status.model)
+                feeds = await asyncio.get_running_loop().run_in_executor(self._threads, read)
+            item = batcher.item(work, feeds)
+            item.done.input_seconds = item.arrived - arrived
+            return await batcher.submit(item)
+        except Exception as error:
+            return Done(time.monotonic() - arrived, error=error)
+        finally:
+            entry.release()
 
     async def run(self, entry: Entry, job: Callable[[Turn], Result], deadline: float | None) -> Done[Result]:
         """Runs `job` on a thread when its turn comes. Errors of the job stand in the answer; cancelling this coroutine
@@ -117,14 +115,19 @@ class Serving:
         done: Done[Result] = Done()
         try:
             model = entry.ready_model()
-            await self.admission.acquire(deadline)
+            entry.acquire()
+            try:
+                await self.admission.acquire(deadline)
+            except BaseException:
+                entry.release()
+                raise
         except Exception as error:
             return Done(time.monotonic() - arrived, error=error)
-        begun = self._last_progress = time.monotonic()
+        begun = self.last_progress = time.monotonic()
         done.queue_seconds = begun - arrived
         turn = Turn(model, self._new_cancel(), deadline)
         self._running.add(turn.cancel)
-        work = asyncio.get_running_loop().run_in_executor(self._threads, functools.partial(_try, job, turn, done))
+        work = asyncio.get_running_loop().run_in_executor(self._threads, functools.partial(attempt, job, turn, done))
         work.add_done_callback(lambda _: self._finished(entry, turn, done))
         try:
             await asyncio.shield(work)
@@ -133,12 +136,60 @@ class Serving:
             raise
         return done
 
-    def _finished(self, entry: Entry, turn: Turn, done: Done[Result]) -> None:
+    def _finished(self, entry: Entry, turn: Turn, done: Done[Any]) -> None:
         # The permit follows the thread, not the client: a client that left frees it when its run has really ended.
         self._running.discard(turn.cancel)
-        self._last_progress = time.monotonic()
-        entry.took(done.job_seconds)
         self.admission.release(done.job_seconds)
+        self._account(entry, done)
+        entry.release()
+
+    def _account(self, entry: Entry, done: Done[Any]) -> None:
+        self.last_progress = time.monotonic()
+        entry.took(done.job_seconds)
+        if done.error is None:
+            entry.statistics.executed(done.rows, done.input_seconds, done.compute_seconds, done.output_seconds)
+
+    def _batcher(self, entry: Entry) -> Batcher | None:
+        """Made when the first request comes: whether it may be, the loaded model tells."""
+        if entry.batcher is not None or not entry.config.max_batch_size or entry.batching_refused:
+            return entry.batcher
+        model = entry.status.model
+        if model is None:
+            return None
+        batching = model.batching()
+        if not batching.independent:
+            entry.batching_refused = batching.reason
+            return None
+        config = entry.config
+        run = functools.partial(self._run_batch, entry)
+        entry.batcher = Batcher(
+            model, batching, config.max_batch_size, config.max_queue_delay, self.admission.queue, run, self._new_cancel
+        )
+        return entry.batcher
+
+    async def _run_batch(
+        self, entry: Entry, take: Callable[[], Batch | None], compute: Callable[[Batch], None]
+    ) -> None:
+        await self.admission.acquire(None, bounded=False)
+        seconds = 0.0
+        try:
+            batch = take()  # only now: whoever came while the permit was awaited is in
+            if batch is None:
+                return
+            self.last_progress = time.monotonic()
+            self._running.add(batch.cancel)
+            try:
+                await asyncio.get_running_loop().run_in_executor(self._threads, compute, batch)
+            finally:
+                self._running.discard(batch.cancel)
+            seconds = time.monotonic() - self.last_progress
+            self.last_progress = time.monotonic()
+            output = sum(item.done.output_seconds for item in batch.items)
+            entry.took(seconds)
+            entry.statistics.executed(batch.rows, batch.input_seconds, batch.compute_seconds, output)
+            self.on_batch(entry.name, entry.version, batch.rows)
+        finally:
+            self.admission.release(seconds)
 
     def cancel_all(self) -> None:
         """Stops every run at its next step."""
@@ -151,13 +202,3 @@ class Serving:
         self.cancel_all()
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
         await asyncio.to_thread(self.registry.close)
-
-
-def _try(job: Callable[[Turn], Result], turn: Turn, done: Done[Result]) -> None:
-    begin = time.monotonic()
-    try:
-        done.result = job(turn)
-    except Exception as error:
-        done.error = error
-    done.compute_seconds = turn.compute_seconds
-    done.job_seconds = time.monotonic() - begin

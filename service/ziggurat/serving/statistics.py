@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ziggurat.serving.work import Done
 
 
 @dataclass(slots=True)
@@ -18,17 +21,6 @@ class Duration:
 
     def document(self) -> dict[str, int]:
         return {"count": self.count, "ns": self.ns}
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Where the time of one request went, in seconds; `rows` is what it counts for, `shared` what its run held."""
-
-    queue: float = 0.0
-    input: float = 0.0
-    infer: float = 0.0
-    output: float = 0.0
-    rows: int = 1
 
 
 class Batch:
@@ -59,30 +51,30 @@ class Statistics:
         self._queue, self._input, self._infer, self._output = Duration(), Duration(), Duration(), Duration()
         self._batches: dict[int, Batch] = {}
 
-    def succeeded(self, seconds: float, timing: Timing) -> None:
+    def succeeded(self, seconds: float, done: Done[Any]) -> None:
         """One request that got its answer after so many seconds."""
-        self.inferences += timing.rows
+        self.inferences += done.rows
         self._last = time.time()
         self._success.add(seconds)
-        self._queue.add(timing.queue)
-        self._input.add(timing.input)
-        self._infer.add(timing.infer)
-        self._output.add(timing.output)
+        self._queue.add(done.queue_seconds)
+        self._input.add(done.input_seconds)
+        self._infer.add(done.compute_seconds)
+        self._output.add(done.output_seconds)
 
     def failed(self, seconds: float, cancelled: bool) -> None:
         self._fail.add(seconds)
         if cancelled:
             self._cancel.add(seconds)
 
-    def executed(self, rows: int, timing: Timing) -> None:
+    def executed(self, rows: int, input_seconds: float, infer_seconds: float, output_seconds: float) -> None:
         """One run, of one request or of several that shared it."""
         self.executions += 1
         batch = self._batches.get(rows)
         if batch is None:
             batch = self._batches.setdefault(rows, Batch())
-        batch.input.add(timing.input)
-        batch.infer.add(timing.infer)
-        batch.output.add(timing.output)
+        batch.input.add(input_seconds)
+        batch.infer.add(infer_seconds)
+        batch.output.add(output_seconds)
 
     def document(self) -> dict[str, Any]:
         nothing = Duration().document()

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ziggurat.telemetry.histogram import Histogram, Level
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-STATES = ("LOADING", "READY", "UNAVAILABLE")
+STATES = ("LOADING", "READY", "UNLOADING", "UNAVAILABLE")
 LABELS = ("model", "version", "protocol", "code")
 # A small model answers within 100 µs, a large one within a minute.
 BUCKETS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+BATCH_BUCKETS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
+DURATIONS = (
+    ("total", "request", "Seconds from a request's arrival to its answer"),
+    ("queue", "queue", "Seconds a request waited for its turn"),
+    ("compute", "compute", "Seconds the model computed for a request"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,25 +37,29 @@ class ModelSample:
     fallback_steps: int | None
 
 
-class _Series(NamedTuple):
-    requests: Counter
-    total: Histogram
-    queue: Histogram
-    compute: Histogram
+class _Series:
+    """One combination of labels."""
+
+    __slots__ = ("compute", "labels", "queue", "requests", "total")
+
+    def __init__(self, labels: tuple[str, str, str, int]) -> None:
+        self.labels = [str(label) for label in labels]
+        self.requests = 0
+        self.total, self.queue, self.compute = Histogram(BUCKETS), Histogram(BUCKETS), Histogram(BUCKETS)
 
 
-class Metrics:
+class Metrics(Collector):
+    """`observe` and `batch` belong to the event loop."""
+
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry = registry or CollectorRegistry()
-        self._requests = Counter("ziggurat_requests", "Inference requests answered", LABELS, registry=registry)
-        self._total = self._histogram("request", "Seconds from a request's arrival to its answer")
-        self._queue = self._histogram("queue", "Seconds a request waited for its turn")
-        self._compute = self._histogram("compute", "Seconds the model computed for a request")
-        self.inflight = Gauge("ziggurat_inflight_requests", "Requests accepted, not yet answered", registry=registry)
+        self.inflight = Level()
         self.rejected = Counter(
             "ziggurat_rejected", "Requests refused before any work was done", ("reason",), registry=registry
         )
         self._series: dict[tuple[str, str, str, int], _Series] = {}
+        self._batches: dict[tuple[str, str], Histogram] = {}
+        registry.register(self)
 
     def observe(
         self, labels: tuple[str, str, str, int], seconds: float, queue_seconds: float, compute_seconds: float
@@ -54,24 +67,43 @@ class Metrics:
         """Counts one answered request; `labels` are (model, version, protocol, status), of models that exist."""
         series = self._series.get(labels)
         if series is None:
-            text = [str(label) for label in labels]
-            series = self._series[labels] = _Series(
-                self._requests.labels(*text),
-                self._total.labels(*text),
-                self._queue.labels(*text),
-                self._compute.labels(*text),
-            )
-        series.requests.inc()
+            series = self._series[labels] = _Series(labels)
+        series.requests += 1
         series.total.observe(seconds)
         series.queue.observe(queue_seconds)
         series.compute.observe(compute_seconds)
 
+    def batch(self, model: str, version: str, rows: int) -> None:
+        """Counts one run that was open to several requests."""
+        histogram = self._batches.get((model, version))
+        if histogram is None:
+            histogram = self._batches[model, version] = Histogram(BATCH_BUCKETS)
+        histogram.observe(rows)
+
+    def describe(self) -> list[Metric]:
+        return []  # spares the registry a collection at registration
+
+    def collect(self) -> Iterator[Metric]:
+        series = list(self._series.values())
+        requests = CounterMetricFamily("ziggurat_requests", "Inference requests answered", labels=LABELS)
+        for one in series:
+            requests.add_metric(one.labels, one.requests)
+        yield requests
+        for attribute, what, text in DURATIONS:
+            family = HistogramMetricFamily(f"ziggurat_{what}_duration_seconds", text, labels=LABELS)
+            for one in series:
+                family.add_metric(one.labels, *getattr(one, attribute).samples())
+            yield family
+        size = HistogramMetricFamily("ziggurat_batch_size", "Rows that shared a run", labels=LABELS[:2])
+        for labels, histogram in list(self._batches.items()):
+            size.add_metric(labels, *histogram.samples())
+        yield size
+        inflight = "Requests accepted, not yet answered"
+        yield GaugeMetricFamily("ziggurat_inflight_requests", inflight, self.inflight.value)
+
     def expose(self) -> bytes:
         """The text that Prometheus reads."""
         return generate_latest(cast("CollectorRegistry", _WithoutCreated(self.registry)))
-
-    def _histogram(self, what: str, text: str) -> Histogram:
-        return Histogram(f"ziggurat_{what}_duration_seconds", text, LABELS, registry=self.registry, buckets=BUCKETS)
 
 
 class _WithoutCreated:
@@ -90,10 +122,16 @@ class StateCollector(Collector):
     """Reads the models' and the pools' state when a scrape comes, instead of being told of each change."""
 
     def __init__(
-        self, models: Callable[[], Iterable[ModelSample]], pools: Callable[[], Iterable[dict[str, Any]]]
+        self,
+        models: Callable[[], Iterable[ModelSample]],
+        pools: Callable[[], Iterable[dict[str, Any]]],
+        memory: Callable[[], dict[str, int]],
+        last_step: Callable[[], float],
     ) -> None:
         self._models = models
         self._pools = pools
+        self._memory = memory
+        self._last_step = last_step
 
     def describe(self) -> list[Metric]:
         return []  # spares the registry a collection at registration, when nothing is there yet
@@ -101,6 +139,7 @@ class StateCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         yield from self._collect_models()
         yield from self._collect_pools()
+        yield from self._collect_engine()
 
     def _collect_models(self) -> Iterator[Metric]:
         labels = ("model", "version")
@@ -136,3 +175,13 @@ class StateCollector(Collector):
                 size.add_metric((name, state), pool[state])
             fragmentation.add_metric((name,), pool["fragmentation"])
         yield from (allocations, ratio, size, fragmentation)
+
+    def _collect_engine(self) -> Iterator[Metric]:
+        memory = GaugeMetricFamily(
+            "ziggurat_device_memory_bytes", "Bytes of the engine's budget by state", labels=("device", "state")
+        )
+        for state, size in self._memory().items():
+            memory.add_metric(("cpu", state), size)
+        yield memory
+        text = "When the engine last began or finished a run, in seconds since 1970"
+        yield GaugeMetricFamily("ziggurat_engine_last_step_timestamp_seconds", text, self._last_step())
