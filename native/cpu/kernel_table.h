@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cpu/kernels/linear.h"
 #include "cpu/kernels/matrix.h"
 #include "cpu/kernels/vector.h"
 
@@ -19,6 +20,7 @@ struct KernelTable {
   int vector_bytes;
   const MatrixKernels* matrix;  // GEMM, matrix-vector, convolution, packing
   const VectorKernels* vector;  // element-wise, row reductions, moves, pooling, resize
+  const LinearKernels* linear;  // products with block-encoded weights
 };
 
 // The instruction sets that this build has kernels for and this host can run, weakest first.
