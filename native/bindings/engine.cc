@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include "bindings/module.h"
+#include "device/kv_pool.h"
 
 namespace ziggurat::bindings {
 
@@ -48,6 +49,13 @@ py::list Devices(const Engine& engine) {
   return out;
 }
 
+std::shared_ptr<KvPool> MakeKvPool(const Engine& engine, int64_t layers, int64_t kv_heads, int64_t head_dim,
+                                   int64_t blocks, const std::string& dtype) {
+  const KvShape shape{layers, kv_heads, head_dim, blocks, DTypeFromName(dtype).value_or(DType::kUndefined)};
+  py::gil_scoped_release release;
+  return std::make_shared<KvPool>(engine.memory(), engine.budget(), shape);
+}
+
 }  // namespace
 
 void BindEngine(py::module_& module) {
@@ -63,6 +71,11 @@ void BindEngine(py::module_& module) {
       .def("memory", &Memory)
       .def("devices", &Devices)
       .def("purge", [](Engine& engine) { engine.memory()->Purge(); }, py::call_guard<py::gil_scoped_release>());
+  py::class_<KvPool, std::shared_ptr<KvPool>>(module, "KvPool")
+      .def(py::init(&MakeKvPool), py::arg("engine"), py::arg("layers"), py::arg("kv_heads"), py::arg("head_dim"),
+           py::arg("blocks"), py::arg("dtype"))
+      .def_property_readonly("bytes", &KvPool::bytes)
+      .def("copy_block", &KvPool::CopyBlock, py::arg("source"), py::arg("target"));
   module.def("usable_isas", [] {
     std::vector<std::string> names;
     for (std::string_view isa : cpu::UsableIsas()) names.emplace_back(isa);

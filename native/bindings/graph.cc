@@ -44,6 +44,20 @@ class GraphBuilder {
         Constant::FileRange(static_cast<DType>(dtype), ShapeFrom(dims), path, offset, length), name));
   }
 
+  int AddEncoded(const std::string& name, const std::vector<int64_t>& dims, int ggml_type, const py::object& data) {
+    const py::buffer_info info = py::buffer(data).request();
+    return Number(AddingTo(name, [&] {
+      return Constant::Encoded(GgmlEncoding(ggml_type), ShapeFrom(dims), info.ptr,
+                               static_cast<size_t>(info.size * info.itemsize));
+    }));
+  }
+  int AddEncodedFile(const std::string& name, const std::vector<int64_t>& dims, int ggml_type, const std::string& path,
+                     int64_t offset, int64_t length) {
+    return Number(AddingTo(name, [&] {
+      return Constant::EncodedFileRange(GgmlEncoding(ggml_type), ShapeFrom(dims), path, offset, length);
+    }));
+  }
+
   std::vector<int> AddNode(const std::string& domain, const std::string& op, const std::string& name,
                            const std::vector<int>& inputs, const std::vector<std::string>& outputs,
                            const py::dict& attributes) {
@@ -87,7 +101,7 @@ class GraphBuilder {
   }
   py::object ConstantValue(int value) const {
     const auto& constant = At(value)->constant;
-    if (!constant || constant->dtype() == DType::kString) return py::none();
+    if (!constant || constant->dtype() == DType::kString || !constant->encoding().IsPlain()) return py::none();
     const TensorView view = constant->View();
     const std::vector<ssize_t> shape(view.shape.begin(), view.shape.end());
     return py::array(NumpyDType(view.dtype), shape, view.data);  // without a base: NumPy copies
@@ -106,6 +120,15 @@ class GraphBuilder {
     if (number < 0 || static_cast<size_t>(number) >= values_->size())
       throw Error(Code::kInvalidArgument, "no value has the number ", number);
     return (*values_)[number];
+  }
+  // What `make` makes, as a value of the graph; its errors name the tensor.
+  template <typename Make>
+  Value* AddingTo(const std::string& name, const Make& make) {
+    try {
+      return graph_->AddConstant(make(), name);
+    } catch (Error& error) {
+      throw error.AtTensor(name);
+    }
   }
   int AddInput(const std::string& name, Type type) { return Number(graph_->AddInput(name, std::move(type))); }
 
@@ -177,6 +200,10 @@ void BindGraph(py::module_& module) {
           py::arg("name"), py::arg("shape"), py::arg("values"))
       .def("constant_file", &GraphBuilder::AddFileConstant, py::arg("name"), py::arg("dtype"), py::arg("shape"),
            py::arg("path"), py::arg("offset"), py::arg("length"))
+      .def("encoded_constant", &GraphBuilder::AddEncoded, py::arg("name"), py::arg("shape"), py::arg("ggml_type"),
+           py::arg("data"))
+      .def("encoded_constant_file", &GraphBuilder::AddEncodedFile, py::arg("name"), py::arg("shape"),
+           py::arg("ggml_type"), py::arg("path"), py::arg("offset"), py::arg("length"))
       .def("node", &GraphBuilder::AddNode, py::arg("domain"), py::arg("op"), py::arg("name"), py::arg("inputs"),
            py::arg("outputs"), py::arg("attributes"))
       .def("subgraph", &GraphBuilder::Subgraph, py::arg("name"))

@@ -4,6 +4,7 @@
 
 #include "bindings/convert.h"
 #include "bindings/module.h"
+#include "device/kv_pool.h"
 
 namespace ziggurat::bindings {
 namespace {
@@ -45,6 +46,11 @@ struct Call {
   std::vector<std::shared_ptr<void>> storage;
 };
 
+std::shared_ptr<KvPool> PoolFrom(const py::handle& feed) {
+  if (!py::isinstance<KvPool>(feed)) throw Error(Code::kInvalidArgument, "a KvPool is needed");
+  return feed.cast<std::shared_ptr<KvPool>>();
+}
+
 void SetFeeds(Call& call, const Model& model, const py::list& feeds) {
   const auto& specs = model.inputs();
   if (feeds.size() != specs.size())
@@ -57,6 +63,8 @@ void SetFeeds(Call& call, const Model& model, const py::list& feeds) {
     try {
       if (specs[i].type.IsTensor())
         view = ViewOf(feed.cast<py::array>(), storage);
+      else if (specs[i].type.kind == Kind::kResource)
+        object.resource = PoolFrom(feed);
       else
         object = SequenceFrom(feed);
     } catch (Error& error) {

@@ -37,14 +37,47 @@ void ReadRange(const std::string& path, int64_t offset, size_t bytes, std::byte*
 
 }  // namespace
 
-size_t Constant::Bytes() const { return static_cast<size_t>(shape_.Count()) * ByteSize(dtype_); }
+size_t Constant::Bytes() const {
+  if (!encoding_.IsPlain()) return static_cast<size_t>(GgmlBytes(encoding_, shape_));
+  return static_cast<size_t>(shape_.Count()) * ByteSize(dtype_);
+}
+
+std::string Constant::Described() const {
+  return encoding_.IsPlain() ? Cat(Name(dtype_), shape_) : Cat(FindGgmlFormat(encoding_.ggml_type)->name, shape_);
+}
+
+void Constant::Fill(const void* data, size_t bytes) {
+  if (Bytes() != bytes) throw Error(Code::kInvalidModel, Described(), " takes ", Bytes(), " bytes, got ", bytes);
+  bytes_ = Aligned(bytes);
+  if (bytes) std::memcpy(bytes_.get(), data, bytes);
+}
+
+void Constant::SetRange(std::string path, int64_t offset, int64_t length) {
+  if (static_cast<int64_t>(Bytes()) != length || offset < 0)
+    throw Error(Code::kInvalidModel, Described(), " takes ", Bytes(), " bytes, the file offers ", length, " at ", offset);
+  path_ = std::move(path);
+  offset_ = offset;
+}
 
 std::shared_ptr<Constant> Constant::Copy(DType dtype, const Shape& shape, const void* data, size_t bytes) {
   std::shared_ptr<Constant> constant(new Constant(dtype, shape));
-  if (constant->Bytes() != bytes)
-    throw Error(Code::kInvalidModel, Name(dtype), shape, " takes ", constant->Bytes(), " bytes, got ", bytes);
-  constant->bytes_ = Aligned(bytes);
-  if (bytes) std::memcpy(constant->bytes_.get(), data, bytes);
+  constant->Fill(data, bytes);
+  return constant;
+}
+
+std::shared_ptr<Constant> Constant::Encoded(const Encoding& encoding, const Shape& shape, const void* data,
+                                            size_t bytes) {
+  ZIGGURAT_CHECK(encoding.form == Encoding::Form::kGgmlBlock);
+  std::shared_ptr<Constant> constant(new Constant(DType::kFloat32, shape, encoding));
+  constant->Fill(data, bytes);
+  return constant;
+}
+
+std::shared_ptr<Constant> Constant::EncodedFileRange(const Encoding& encoding, const Shape& shape, std::string path,
+                                                     int64_t offset, int64_t length) {
+  ZIGGURAT_CHECK(encoding.form == Encoding::Form::kGgmlBlock);
+  std::shared_ptr<Constant> constant(new Constant(DType::kFloat32, shape, encoding));
+  constant->SetRange(std::move(path), offset, length);
   return constant;
 }
 
@@ -67,11 +100,7 @@ std::shared_ptr<Constant> Constant::Strings(const Shape& shape, std::vector<std:
 std::shared_ptr<Constant> Constant::FileRange(DType dtype, const Shape& shape, std::string path, int64_t offset,
                                               int64_t length) {
   std::shared_ptr<Constant> constant(new Constant(dtype, shape));
-  if (static_cast<int64_t>(constant->Bytes()) != length || offset < 0)
-    throw Error(Code::kInvalidModel, Name(dtype), shape, " takes ", constant->Bytes(), " bytes, the file offers ",
-                length, " at ", offset);
-  constant->path_ = std::move(path);
-  constant->offset_ = offset;
+  constant->SetRange(std::move(path), offset, length);
   return constant;
 }
 
@@ -87,7 +116,11 @@ TensorView Constant::View() const {
     ReadRange(path_, offset_, Bytes(), bytes.get());
     bytes_ = std::move(bytes);
   }
-  return {bytes_.get(), dtype_, shape_};
+  if (encoding_.IsPlain()) return {bytes_.get(), dtype_, shape_};
+  Shape stored = shape_;
+  int64_t& row = stored[stored.rank() - 1];
+  row = GgmlRowBytes(encoding_, row);
+  return {bytes_.get(), DType::kUint8, stored};
 }
 
 void Constant::Drop() const {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "tensor/encoding.h"
 #include "tensor/view.h"
 
 namespace ziggurat {
@@ -22,6 +23,12 @@ class Constant {
   static std::shared_ptr<Constant> Strings(const Shape& shape, std::vector<std::string> values);
   static std::shared_ptr<Constant> FileRange(DType dtype, const Shape& shape, std::string path, int64_t offset,
                                              int64_t length);
+  // The same of a block-encoded tensor: `shape` is that of its elements, which are float32 once dequantised. The bytes
+  // must be exactly those the encoding takes (GgmlBytes); throws kInvalidModel otherwise.
+  static std::shared_ptr<Constant> Encoded(const Encoding& encoding, const Shape& shape, const void* data,
+                                           size_t bytes);
+  static std::shared_ptr<Constant> EncodedFileRange(const Encoding& encoding, const Shape& shape, std::string path,
+                                                    int64_t offset, int64_t length);
   template <typename T>
   static std::shared_ptr<Constant> Scalar(DType dtype, T value) {
     return Copy(dtype, Shape{}, &value, sizeof(T));
@@ -30,8 +37,10 @@ class Constant {
 
   DType dtype() const { return dtype_; }
   const Shape& shape() const { return shape_; }
-  size_t Bytes() const;  // of the elements, loaded or not
-  // The elements; reads the file on first use. The pointer is 64-byte aligned and valid until Drop().
+  const Encoding& encoding() const { return encoding_; }
+  size_t Bytes() const;  // as stored, loaded or not
+  // The elements; reads the file on first use. The pointer is 64-byte aligned and valid until Drop(). Of an encoded
+  // tensor these are its bytes, uint8 [..., bytes a row], so that whoever expects elements finds no floats.
   TensorView View() const;
   // Forgets bytes that can be read again. No effect on constants held only in memory.
   void Drop() const;
@@ -39,10 +48,15 @@ class Constant {
   std::vector<int64_t> ToInt64s() const;
 
  private:
-  Constant(DType dtype, const Shape& shape) : dtype_(dtype), shape_(shape) {}
+  Constant(DType dtype, const Shape& shape, const Encoding& encoding = {})
+      : dtype_(dtype), shape_(shape), encoding_(encoding) {}
+  void Fill(const void* data, size_t bytes);
+  void SetRange(std::string path, int64_t offset, int64_t length);
+  std::string Described() const;  // "float32[2,32]", "Q4_0[2,32]"
 
   DType dtype_;
   Shape shape_;
+  Encoding encoding_;
   mutable std::vector<std::string> strings_;
   std::string path_;  // empty: only in memory
   int64_t offset_ = 0;

@@ -42,6 +42,7 @@ Value* Graph::AddInput(std::string name, Type type) {
 
 Value* Graph::AddConstant(std::shared_ptr<Constant> constant, std::string name) {
   Value* value = NewValue(name.empty() ? "c" : std::move(name), Type::Tensor(constant->dtype(), constant->shape()));
+  value->type.encoding = constant->encoding();
   value->constant = std::move(constant);
   if ((IsInteger(value->type.dtype) || value->type.dtype == DType::kBool) && value->constant->shape().rank() <= 1 &&
       value->constant->shape().Count() <= 64) {
@@ -53,6 +54,11 @@ Value* Graph::AddConstant(std::shared_ptr<Constant> constant, std::string name) 
 
 Node* Graph::AddNode(const OpDef& op, std::vector<Value*> inputs, Attributes attributes,
                      std::vector<std::string> output_names, std::string name, Node* before) {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const Param* formal = op.Formal(static_cast<int>(i));
+    if (inputs[i] && !inputs[i]->type.encoding.IsPlain() && formal && !formal->encoded)
+      inputs[i] = Add(GetOp("Dequantize", "zig"), {inputs[i]}, {}, before);
+  }
   auto owned = std::make_unique<Node>();
   Node* node = owned.get();
   node->op = &op;

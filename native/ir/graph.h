@@ -84,7 +84,8 @@ class Graph {
   Value* AddInput(std::string name, Type type);
   Value* AddConstant(std::shared_ptr<Constant> constant, std::string name = "");
   // Appends (or inserts before `before`) a node, creates its outputs and infers their types. An empty output name
-  // asks for a generated one; "-" leaves that output absent. Throws with the node named, and leaves nothing behind.
+  // asks for a generated one; "-" leaves that output absent. An encoded input that the op does not take as it is goes
+  // through a zig.Dequantize first. Throws with the node named, and leaves nothing behind.
   Node* AddNode(const OpDef& op, std::vector<Value*> inputs, Attributes attributes,
                 std::vector<std::string> output_names, std::string name = "", Node* before = nullptr);
   // One-output convenience for passes and expansions.

@@ -40,6 +40,7 @@ class Parser {
   std::shared_ptr<Graph> ParseGraphBody(Graph* parent);
   void ParseInputs(Graph& graph);
   void ParseConstant(Graph& graph);
+  std::shared_ptr<Constant> ParseTypedConstant(Graph& graph);
   void ParseNode(Graph& graph);
   void ParseReturn(Graph& graph);
   Value* ParseUse();
@@ -134,10 +135,14 @@ void Parser::ParseConstant(Graph& graph) {
   lexer_.Next();
   const Token token = lexer_.Expect(TokenKind::kConstant, "a constant's name");
   lexer_.Expect(':');
-  const auto [dtype, shape] = TypeParser(lexer_, graph).ParseConstantType();
+  Define(token, graph.AddConstant(ParseTypedConstant(graph), Declare(token)));
+}
+
+std::shared_ptr<Constant> Parser::ParseTypedConstant(Graph& graph) {
+  const Type type = TypeParser(lexer_, graph).ParseConstantType();
   lexer_.Expect('=');
-  auto constant = ParseConstantData(lexer_, dtype, shape, options_.resolver);
-  Define(token, graph.AddConstant(std::move(constant), Declare(token)));
+  if (!type.encoding.IsPlain()) return ParseEncodedData(lexer_, type.encoding, type.StaticShape(), options_.resolver);
+  return ParseConstantData(lexer_, type.dtype, type.StaticShape(), options_.resolver);
 }
 
 Value* Parser::ParseUse() {
@@ -231,11 +236,7 @@ Attributes Parser::ParseAttributes(Graph& graph, const OpDef& op) {
 Attribute Parser::ParseAttribute(Graph& graph, const AttributeSpec* spec) {
   if (lexer_.Peek().kind == TokenKind::kString) return lexer_.Next().text;
   if (lexer_.IsWord("graph")) return ParseGraphBody(&graph);
-  if (lexer_.AcceptWord("const")) {
-    const auto [dtype, shape] = TypeParser(lexer_, graph).ParseConstantType();
-    lexer_.Expect('=');
-    return ParseConstantData(lexer_, dtype, shape, options_.resolver);
-  }
+  if (lexer_.AcceptWord("const")) return ParseTypedConstant(graph);
   if (lexer_.AcceptWord("ints")) return ParseList(AttributeKind::kInts);
   if (lexer_.AcceptWord("floats")) return ParseList(AttributeKind::kFloats);
   if (lexer_.AcceptWord("strings")) return ParseList(AttributeKind::kStrings);

@@ -19,6 +19,20 @@ std::string PrintDim(const Graph& graph, const Dim& dim) {
   });
 }
 
+std::string PrintEncoding(const Encoding& encoding) {
+  switch (encoding.form) {
+    case Encoding::Form::kSubByte:
+      return "!subbyte";
+    case Encoding::Form::kAffine:
+      return Cat("!affine(", encoding.axis, ',', encoding.block, ')');
+    case Encoding::Form::kGgmlBlock:
+      return Cat("!ggml(", encoding.ggml_type, ',', encoding.block, ')');
+    case Encoding::Form::kPlain:
+      break;
+  }
+  return "";
+}
+
 void CollectSymbols(const Type& type, std::set<SymbolId>& out) {
   if (type.shape)
     for (const Dim& dim : *type.shape) dim.CollectSymbols(out);
@@ -45,7 +59,8 @@ class Printer {
   std::string NameOf(const Value* value);
   std::string Typed(const Value* value) { return Cat(NameOf(value), ": ", PrintType(*value->graph, value->type)); }
   std::string Data(const Constant& constant, int64_t max_inline) {
-    return Cat(Name(constant.dtype()), constant.shape(), " = ", PrintConstantData(constant, max_inline));
+    return Cat(Name(constant.dtype()), constant.shape(), PrintEncoding(constant.encoding()), " = ",
+               PrintConstantData(constant, max_inline));
   }
 
   const PrintOptions& options_;
@@ -196,11 +211,7 @@ std::string PrintType(const Graph& graph, const Type& type) {
   for (size_t i = 0; type.shape && i < type.shape->size(); ++i)
     out += (i ? "," : "") + PrintDim(graph, (*type.shape)[i]);
   out += ']';
-  const Encoding& encoding = type.encoding;
-  if (encoding.form == Encoding::Form::kSubByte) out += "!subbyte";
-  if (encoding.form == Encoding::Form::kAffine) out += Cat("!affine(", encoding.axis, ',', encoding.block, ')');
-  if (encoding.form == Encoding::Form::kGgmlBlock) out += Cat("!ggml(", encoding.ggml_type, ',', encoding.block, ')');
-  return out;
+  return out + PrintEncoding(type.encoding);
 }
 
 std::string PrintGraph(const Graph& graph, const PrintOptions& options) {

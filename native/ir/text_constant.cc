@@ -224,6 +224,7 @@ std::shared_ptr<Constant> ParseHash(Lexer& lexer, DType dtype, const Shape& shap
 uint64_t ContentHash(const Constant& constant) {
   const TensorView view = constant.View();
   uint64_t hash = Mix(static_cast<uint64_t>(view.dtype) + 1);
+  if (!constant.encoding().IsPlain()) hash = Mix(hash + static_cast<uint64_t>(constant.encoding().ggml_type));
   for (int64_t dim : view.shape) hash = HashBytes(hash, &dim, sizeof dim);
   if (view.dtype != DType::kString) return HashBytes(hash, view.data, view.Bytes());
   for (int64_t i = 0; i < view.Count(); ++i) {
@@ -249,7 +250,7 @@ std::string PrintConstantData(const Constant& constant, int64_t max_inline) {
   const bool known = ByType(view.dtype, [&]<typename T>(T*) {
     for (int64_t i = 0; i < count; ++i) out += Cat(i ? ", " : "", PrintElement(view.As<T>()[i]));
   });
-  return known ? out + ']' : HexBytes(view);
+  return known && constant.encoding().IsPlain() ? out + ']' : HexBytes(view);
 }
 
 std::shared_ptr<Constant> ParseConstantData(Lexer& lexer, DType dtype, const Shape& shape,
@@ -259,6 +260,18 @@ std::shared_ptr<Constant> ParseConstantData(Lexer& lexer, DType dtype, const Sha
   if (lexer.AcceptWord("fill")) return ParseGenerated(lexer, dtype, shape, false);
   if (lexer.AcceptWord("hex")) return ParseHexBytes(lexer, dtype, shape);
   return dtype == DType::kString ? ParseStrings(lexer, shape) : ParseElements(lexer, dtype, shape);
+}
+
+std::shared_ptr<Constant> ParseEncodedData(Lexer& lexer, const Encoding& encoding, const Shape& shape,
+                                           const ConstantResolver& resolver) {
+  const Token at = lexer.Peek();
+  if (lexer.Peek().kind == TokenKind::kHash) {
+    auto found = ParseHash(lexer, DType::kFloat32, shape, resolver);
+    if (!(found->encoding() == encoding)) Lexer::Fail(at, "the constant of that hash is encoded differently");
+    return found;
+  }
+  const auto bytes = ParseConstantData(lexer, DType::kUint8, Shape{GgmlBytes(encoding, shape)}, resolver);
+  return Constant::Encoded(encoding, shape, bytes->View().data, bytes->Bytes());
 }
 
 std::string PrintFloat(float value) { return PrintReal(value); }

@@ -24,6 +24,10 @@ std::string PrintConstantData(const Constant& constant, int64_t max_inline);
 std::shared_ptr<Constant> ParseConstantData(Lexer& lexer, DType dtype, const Shape& shape,
                                             const ConstantResolver& resolver);
 
+// The bytes of an encoded constant: hex, #hash, and for tests rand and fill, of bytes.
+std::shared_ptr<Constant> ParseEncodedData(Lexer& lexer, const Encoding& encoding, const Shape& shape,
+                                           const ConstantResolver& resolver);
+
 // Shortest digits that read back as the same number, always with '.', an exponent, or inf; NaN is 0x and its bits.
 std::string PrintFloat(float value);
 

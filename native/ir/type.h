@@ -8,22 +8,12 @@
 
 #include "ir/dim.h"
 #include "tensor/dtype.h"
+#include "tensor/encoding.h"
 #include "tensor/shape.h"
 
 namespace ziggurat {
 
 enum class Kind : uint8_t { kTensor, kSequence, kOptional, kMap, kSparse, kResource };
-
-// How a tensor's elements are stored. Only plain has elements in row-major order; an op that does not list another
-// encoding is given an explicit Dequantize.
-struct Encoding {
-  enum class Form : uint8_t { kPlain, kSubByte, kAffine, kGgmlBlock };
-  Form form = Form::kPlain;
-  int axis = -1;       // kAffine: the axis scales and zero points run along
-  int64_t block = 0;   // kAffine: elements of `axis` a scale covers, 0 = all; kGgmlBlock: elements a block
-  int ggml_type = -1;  // kGgmlBlock: GGML's type number
-  friend bool operator==(const Encoding&, const Encoding&) = default;
-};
 
 struct Type {
   Kind kind = Kind::kTensor;

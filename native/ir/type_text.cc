@@ -158,15 +158,23 @@ Dim TypeParser::ParseFunction(const Token& name) {
   Lexer::Fail(name, "unknown function '", name.text, "' of dimensions");
 }
 
-std::pair<DType, Shape> TypeParser::ParseConstantType() {
+Type TypeParser::ParseConstantType() {
   const Token at = lexer_.Peek();
-  const Type type = ParseTensor(-1);
+  Type type = ParseTensor(-1);
   if (!type.IsStatic() || type.dtype == DType::kUndefined) Lexer::Fail(at, "a constant has a type and a known shape");
   const Shape shape = type.StaticShape();
   for (int64_t dim : shape)
     if (dim < 0) Lexer::Fail(at, "a constant has no negative dimension");
   shape.Count();  // overflow is refused here, before anything is allocated
-  return {type.dtype, shape};
+  if (type.encoding.IsPlain()) return type;
+  try {
+    if (type.dtype != DType::kFloat32 || !(type.encoding == GgmlEncoding(type.encoding.ggml_type)))
+      Lexer::Fail(at, "no constant is encoded so");
+    GgmlBytes(type.encoding, shape);
+  } catch (const Error& error) {
+    Lexer::Fail(at, error.message());
+  }
+  return type;
 }
 
 }  // namespace ziggurat

@@ -13,8 +13,8 @@ class TypeParser {
   // `input`: the index of the graph input whose type this is, so that its dimensions bind symbols; -1: none.
   Type ParseType(int input = -1);
   Dim ParseDim();
-  // dtype[2,3] of a constant.
-  std::pair<DType, Shape> ParseConstantType();
+  // dtype[2,3] of a constant, or float32[2,32]!ggml(2,32): plain or in whole blocks, of a known shape.
+  Type ParseConstantType();
 
  private:
   DType ParseDType();

@@ -87,7 +87,9 @@ void Verifier::CheckValue(const Graph& graph, const Value& value) {
   if (!value.IsConstant()) return;
   if (value.producer) FailAt(value, "is a constant and the output of ", value.producer->op->name);
   const Constant& constant = *value.constant;
-  if (!(value.type == Type::Tensor(constant.dtype(), constant.shape())))
+  Type held = Type::Tensor(constant.dtype(), constant.shape());
+  held.encoding = constant.encoding();
+  if (!(value.type == held))
     FailAt(value, "has type ", graph.ToString(value.type), " and elements ", Name(constant.dtype()), constant.shape());
 }
 

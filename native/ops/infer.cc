@@ -65,10 +65,12 @@ InferContext::InferContext(const Node& node, std::span<const TensorView> views)
   concrete_types_.reserve(node.inputs.size());
   for (size_t i = 0; i < node.inputs.size(); ++i) {
     const Value* value = node.inputs[i];
-    if (!value || i >= views.size() || !value->type.IsTensor())
+    if (!value || i >= views.size() || !value->type.IsTensor()) {
       concrete_types_.push_back(value ? value->type : Type());
-    else
+    } else {
       concrete_types_.push_back(Type::Tensor(value->type.dtype, views[i].shape));
+      concrete_types_.back().encoding = value->type.encoding;
+    }
   }
 }
 
@@ -80,7 +82,7 @@ const Type& InferContext::InputType(int i) const {
 
 std::optional<TensorView> InferContext::Known(int i) const {
   const Value* value = node_.Input(i);
-  if (!value || !value->type.IsTensor()) return std::nullopt;
+  if (!value || !value->type.IsTensor() || !value->type.encoding.IsPlain()) return std::nullopt;
   if (concrete_ && i < static_cast<int>(views_.size()) && (views_[i].data || views_[i].Count() == 0)) return views_[i];
   if (value->IsConstant()) return value->constant->View();
   return std::nullopt;

@@ -70,6 +70,7 @@ struct Param {
   Form form = kOne;
   Takes takes = kTensor;
   int least = 1;  // kMany: at least this many
+  bool encoded = false;  // takes a block-encoded tensor as it is; others are given zig.Dequantize's output
 };
 
 enum OpFlags : uint32_t {

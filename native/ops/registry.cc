@@ -88,6 +88,8 @@ void CheckInputTypes(const Node& node) {
     if (!value || !formal) continue;
     if (!Accepts(formal->takes, value->type.kind))
       throw Error(Code::kInvalidModel, InputName(op, i), " cannot be ", KindName(value->type.kind));
+    if (!value->type.encoding.IsPlain() && !formal->encoded)
+      throw Error(Code::kInvalidModel, InputName(op, i), " cannot be an encoded tensor; zig.Dequantize decodes it");
     const DType dtype = ElementType(value->type);
     if (dtype == DType::kUndefined || formal->takes == Param::kAnything) continue;
     if (!Contains(formal->types, dtype))

@@ -12,7 +12,9 @@ using Constants = std::vector<std::shared_ptr<Constant>>;
 class Evaluation {
  public:
   Evaluation(Engine& engine, const Node& node, const Constants& inputs) : engine_(engine), node_(node) {
-    for (const auto& input : inputs) inputs_.push_back(input ? input->View() : TensorView{});
+    // As in a run: an encoded tensor is its bytes under the type and shape of its elements.
+    for (const auto& input : inputs)
+      inputs_.push_back(input ? TensorView{input->View().data, input->dtype(), input->shape()} : TensorView{});
     inputs_.resize(node.inputs.size());
   }
 

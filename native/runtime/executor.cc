@@ -190,7 +190,10 @@ void RunProfiled(Frame& frame, const Step& step) {
   StepProfile entry{&step, time.count(), 0, 0};
   for (int slot : step.inputs) {
     inputs.push_back(slot < 0 ? TensorView{} : frame.views[slot]);
-    if (slot >= 0) entry.bytes += frame.views[slot].Bytes();
+    if (slot < 0) continue;
+    const Encoding& encoding = frame.plan.slots[slot].value->type.encoding;
+    entry.bytes += encoding.IsPlain() ? frame.views[slot].Bytes()
+                                      : static_cast<size_t>(GgmlBytes(encoding, frame.views[slot].shape));
   }
   for (int slot : step.outputs) {
     outputs.push_back(slot < 0 ? TensorView{} : frame.views[slot]);

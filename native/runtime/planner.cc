@@ -52,6 +52,7 @@ class Planner {
     const int slot = NewSlot(input, Storage::kInput, 0);
     slots_[input] = slot;
     plan_.inputs.push_back(slot);
+    plan_.slots[slot].is_static = HasStaticShape(input->type);
     if (parent_ || !input->type.IsTensor() || !input->type.shape) return;
     for (const Dim& dim : *input->type.shape)
       if (auto symbol = dim.AsSymbol()) plan_.input_symbols.insert(*symbol);
@@ -81,7 +82,9 @@ class Planner {
     root.last_step = std::max(root.last_step, step);
   }
 
+  // Resources have no shape to wait for.
   bool HasStaticShape(const Type& type) const {
+    if (!parent_ && type.kind == Kind::kResource) return true;
     if (parent_ || !type.shape || type.dtype == DType::kString || ByteSize(type.dtype) == 0) return false;
     std::set<SymbolId> symbols;
     for (const Dim& dim : *type.shape) dim.CollectSymbols(symbols);

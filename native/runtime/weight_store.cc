@@ -38,7 +38,8 @@ std::string ContentKey(const Constant& constant) {
   uint64_t tail = 0;
   if (i < bytes) std::memcpy(&tail, data + i, bytes - i);
   mix(tail);
-  return Cat(Name(view.dtype), view.shape, ":", a, ":", b);
+  // The same bytes mean something else in another encoding.
+  return Cat(Name(view.dtype), view.shape, ":", constant.encoding().ggml_type, ":", a, ":", b);
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "device/reference/plain.h"
 
+#include <algorithm>
+
 #include "device/registry.h"
 #include "device/sequence.h"
 #include "ops/op_def.h"
@@ -13,23 +15,35 @@ constexpr std::span<const PlainOp> (*kFamilies[])() = {
     MatrixOps,      EinsumOps, ConvOps, PoolOps,   NormOps, QuantizeOps, ResizeOps, SortOps,
     RandomOps,      SignalOps, RnnOps,  VisionOps, TextOps, SequenceOps};
 
+std::span<const PlainOp> FindFamily(const OpDef& op) {
+  auto knows = [&](std::span<const PlainOp> family) {
+    return std::any_of(family.begin(), family.end(), [&](const PlainOp& known) { return known.name == op.name; });
+  };
+  if (op.domain == "zig" && knows(LanguageOps())) return LanguageOps();
+  if (op.domain.empty())
+    for (const auto& family : kFamilies)
+      if (knows(family())) return family();
+  return {};
+}
+
 class PlainKernel : public Kernel {
  public:
   PlainKernel(const PlainOp& op, const Node& node) : name_("plain." + std::string(op.name)), run_(op.run) {
     node_.op = node.op;
     node_.name = node.name;
     node_.attributes = node.attributes;
-    if (const Value* first = node.Input(0)) kind_ = first->type.kind;
+    if (const Value* first = node.Input(0)) kind_ = first->type.kind, encoding_ = first->type.encoding;
     for (char c : node.Output(0) ? node.Output(0)->name : node.name)  // FNV-1a
       salt_ = (salt_ ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
   }
   std::string_view name() const override { return name_; }
-  void Run(KernelContext& context) const override { run_(Args{node_, context, kind_, salt_}); }
+  void Run(KernelContext& context) const override { run_(Args{node_, context, kind_, encoding_, salt_}); }
 
  private:
   std::string name_;
   void (*run_)(const Args&);
   Kind kind_ = Kind::kTensor;
+  Encoding encoding_;
   uint64_t salt_ = 0xcbf29ce484222325u;
   Node node_;  // op, name and attributes only: the graph may change after the kernel was found
 };
@@ -83,10 +97,8 @@ int Axis(int64_t axis, int rank) {
 
 std::unique_ptr<Kernel> FindPlainKernel(KernelSite& site) {
   const Node& node = site.node();
-  if (!node.op->domain.empty()) return nullptr;
-  for (const auto& family : plain::kFamilies)
-    for (const plain::PlainOp& op : family())
-      if (op.name == node.op->name) return std::make_unique<plain::PlainKernel>(op, node);
+  for (const plain::PlainOp& op : plain::FindFamily(*node.op))
+    if (op.name == node.op->name) return std::make_unique<plain::PlainKernel>(op, node);
   return nullptr;
 }
 

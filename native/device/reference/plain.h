@@ -14,6 +14,7 @@ struct Args {
   const Node& node;
   KernelContext& context;
   Kind kind;      // of input 0: tells an optional from a sequence
+  Encoding encoding;  // of input 0
   uint64_t salt;  // of the node's first output's name: the seed of random ops without one
 
   int inputs() const { return static_cast<int>(context.inputs.size()); }
@@ -79,5 +80,6 @@ std::span<const PlainOp> RnnOps();
 std::span<const PlainOp> VisionOps();
 std::span<const PlainOp> TextOps();
 std::span<const PlainOp> SequenceOps();
+std::span<const PlainOp> LanguageOps();  // of domain "zig"
 
 }  // namespace ziggurat::plain

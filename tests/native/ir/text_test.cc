@@ -149,6 +149,32 @@ TEST(a_written_type_must_agree_with_inference) {
   CHECK(graph->outputs()[0]->type.StaticShape()[0] == 5);
 }
 
+TEST(encoded_constants_survive_the_round_trip) {
+  auto graph = ParseGraph(R"(graph g(%ids: int64[t]) {
+  const @w: float32[2,32]!ggml(8,32) = rand(3)
+  const @large: float32[3,64]!ggml(2,32) = fill(17)
+  %a: float32[t,32] = zig.Embed(@w, %ids)
+  %b: float32[3,64] = zig.Dequantize(@large)
+  return %a as a, %b as b
+})");
+  Verify(*graph);
+  for (const auto& value : graph->values())
+    if (value->IsConstant()) {
+      CHECK(value->type.encoding == value->constant->encoding() && !value->type.encoding.IsPlain());
+      CHECK(value->constant->View().dtype == DType::kUint8 && value->constant->View().Bytes() == value->constant->Bytes());
+    }
+  PrintOptions inline_all;
+  inline_all.max_inline = 1000;
+  const std::string text = PrintGraph(*graph, inline_all);
+  CHECK(text.find("float32[2,32]!ggml(8,32) = hex\"") != std::string::npos, text);
+  CHECK(PrintGraph(*ParseGraph(text), inline_all) == text);
+  CHECK(PrintGraph(*Reparse(*graph)) == PrintGraph(*graph));
+  // The same bytes in another encoding are another constant.
+  const std::vector<uint8_t> bytes(20);
+  CHECK(ContentHash(*Constant::Encoded(GgmlEncoding(3), {1, 32}, bytes.data(), 20)) !=
+        ContentHash(*Constant::Copy(DType::kUint8, {1, 20}, bytes.data(), 20)));
+}
+
 TEST(errors_name_line_and_column) {
   CheckFails("grap", "line 1, column 1: expected 'graph'");
   CheckFails("graph g(%x: float32[2]) {\n  %y = Rel(%x)\n return %y }", "line 2, column 8: unknown op 'Rel'");
@@ -159,6 +185,9 @@ TEST(errors_name_line_and_column) {
   CheckFails("graph g() {\n const @w: int8[1] = [300]\n return @w }", "does not fit");
   CheckFails("graph g() {\n const @w: float32[99] = #12ab\n return @w }", "not known");
   CheckFails("graph g() {\n const @w: float32[1000000,1000000] = rand(1)\n return @w }", "limited to");
+  CheckFails("graph g() {\n const @w: float32[2,33]!ggml(2,32) = fill(0)\n return @w }", "line 2, column 12: rows of");
+  CheckFails("graph g() {\n const @w: float32[2,32]!ggml(2,16) = fill(0)\n return @w }", "line 2, column 12: no");
+  CheckFails("graph g() {\n const @w: float32[2,32]!ggml(9,32) = fill(0)\n return @w }", "is not understood");
   CheckFails("graph g() {\n const @w: float32[4611686018427387904,8] = rand(1)\n return @w }", "line 2");
   CheckFails("graph g(%x: float32[2]) {\n  %y = Relu(%x) {alpha = 1}\n return %y }", "line 2, column 3");
   CheckFails("graph g(%x: float32[2]) {\n  %y = Relu(%x, \n", "the end of the text");
