@@ -91,6 +91,7 @@ class StopStrings:
         self._state = 0
         self._held = ""
         self.matched: str | None = None
+        self.rest = ""  # what the text that completed a stop had after it
 
     def push(self, text: str) -> tuple[str, str | None]:
         """Takes more text; returns what may be shown, and the stop if it was found, after which text is ignored."""
@@ -103,7 +104,7 @@ class StopStrings:
         for at in range(start, len(whole)):
             self._state = self._step(self._state, whole[at])
             if (stop := self._found[self._state]) is not None:
-                self.matched, self._held = stop, ""
+                self.matched, self._held, self.rest = stop, "", whole[at + 1 :]
                 return whole[: at + 1 if self._include else at + 1 - len(stop)], stop
         shown = len(whole) - self._depth[self._state]
         self._held = whole[shown:]
