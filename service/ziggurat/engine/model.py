@@ -221,9 +221,9 @@ def _dense(value: Any, name: str) -> Array:
 
 
 def _elements(value: Any, name: str) -> Any:
-    """A sequence's elements as arrays; an optional's element or None."""
-    if value is None:
-        return None
+    """A sequence's elements as arrays; an optional's element or None; a resource as it is."""
+    if value is None or isinstance(value, _native.KvPool):
+        return value
     if isinstance(value, (list, tuple)):
         return [_elements(item, name) if isinstance(item, (list, tuple)) else _dense(item, name) for item in value]
     return _dense(value, name)

@@ -31,7 +31,7 @@ class Config:
 
     def number(self, key: str, default: float = _MISSING, *, least: float = -math.inf, most: float = math.inf) -> float:
         value = self._get(key, default)
-        if type(value) not in (int, float) or not math.isfinite(value) or not least <= value <= most:
+        if not _is_number(value) or not least <= value <= most:
             raise self.error(key, f"a number from {least} to {most}")
         return float(value)
 
@@ -51,7 +51,7 @@ class Config:
         value = self._get(key, _MISSING)
         if not isinstance(value, list) or len(value) != count:
             raise self.error(key, f"a list of {count} numbers")
-        if any(type(one) not in (int, float) or not math.isfinite(one) for one in value):
+        if not all(map(_is_number, value)):
             raise self.error(key, f"a list of {count} numbers")
         return [float(one) for one in value]
 
@@ -92,3 +92,8 @@ class Config:
         if default is _MISSING:
             raise InvalidModel(f"{self.where} lacks {key!r}")
         return default
+
+
+def _is_number(value: Any) -> bool:
+    """Finite, and small enough for a float32 beside other factors. JSON's integers may have thousands of digits."""
+    return type(value) in (int, float) and -1e30 <= value <= 1e30

@@ -46,7 +46,8 @@ class Net:
         return self._constant("ints", INT64, np.array(values, "<i8"))
 
     def floats(self, values: Any) -> int:
-        return self._constant("floats", 1, np.asarray(values, "<f4"))
+        with np.errstate(over="ignore"):
+            return self._constant("floats", 1, np.asarray(values, "<f4"))
 
     def add(self, a: int, b: int) -> int:
         return self.op("Add", [a, b])

@@ -20,7 +20,8 @@ def quantise_q8_0(rows: Array) -> Array:
     blocks = rows.reshape(-1, BLOCK)
     scale = np.abs(blocks).max(axis=1, keepdims=True) / np.float32(127)
     scaled = blocks * _inverse(scale)
-    rounded = np.trunc(scaled + np.copysign(np.float32(0.5), scaled)).astype(np.int8)
+    whole = np.trunc(scaled)  # adding a half before would round 0.49999997 up
+    rounded = (whole + np.sign(scaled) * (np.abs(scaled - whole) >= np.float32(0.5))).astype(np.int8)
     joined = np.concatenate((scale.astype("<f2").view(np.uint8), rounded.view(np.uint8)), axis=1)
     return joined.reshape(len(rows), -1)
 

@@ -65,9 +65,12 @@ def read_rope(parameters: Config, sizes: Sizes, context: int, *, interleaved: bo
     kind = parameters.text("rope_type")
     if kind not in _KINDS:
         raise Unsupported(f"{parameters.where}: RoPE scaling {kind!r}; supported are {', '.join(_KINDS)}")
-    frequencies, scale = _KINDS[kind](parameters, dim, sizes, context)
-    if parameters.has("factors"):  # GGUF's rope_freqs.weight: llama3's scaling, already computed
-        frequencies = frequencies / np.array(parameters.numbers("factors", dim // 2))
+    with np.errstate(all="ignore"):  # what is out of range is refused below
+        frequencies, scale = _KINDS[kind](parameters, dim, sizes, context)
+        if parameters.has("factors"):  # GGUF's rope_freqs.weight: llama3's scaling, already computed
+            frequencies = frequencies / np.array(parameters.numbers("factors", dim // 2))
+    if not np.isfinite(frequencies).all() or np.abs(frequencies).max() > 1e6:
+        raise parameters.error("rope_theta", "frequencies within reason")
     return Rope(frequencies.astype(np.float32), scale, interleaved)
 
 
