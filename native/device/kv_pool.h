@@ -15,7 +15,7 @@ namespace ziggurat {
 
 struct KvShape {
   int64_t layers = 0, kv_heads = 0, head_dim = 0;
-  int64_t blocks = 0;  // of 32 tokens, in each layer
+  int64_t blocks = 0;             // of 32 tokens, in each layer
   DType dtype = DType::kFloat16;  // float32, float16, bfloat16 or int8
 };
 

@@ -54,7 +54,8 @@ void Constant::Fill(const void* data, size_t bytes) {
 
 void Constant::SetRange(std::string path, int64_t offset, int64_t length) {
   if (static_cast<int64_t>(Bytes()) != length || offset < 0)
-    throw Error(Code::kInvalidModel, Described(), " takes ", Bytes(), " bytes, the file offers ", length, " at ", offset);
+    throw Error(Code::kInvalidModel, Described(), " takes ", Bytes(), " bytes, the file offers ", length, " at ",
+                offset);
   path_ = std::move(path);
   offset_ = offset;
 }

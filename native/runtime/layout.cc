@@ -141,11 +141,44 @@ void LayoutCache::CheckShapes(const Layout& layout) const {
   }
 }
 
+// A placement made before in which every slot has room, and that does not waste more than three quarters.
+std::shared_ptr<const SlabPlacement> LayoutCache::FindPlacement(const Layout& layout) const {
+  std::vector<size_t> needed(plan_.slots.size(), 0);
+  size_t total = 0;
+  for (size_t i = 0; i < plan_.slots.size(); ++i)
+    if (plan_.slots[i].storage == Storage::kSlab) total += needed[i] = layout.views[i].Bytes();
+  std::lock_guard lock(mutex_);
+  for (size_t p = 0; p < placements_.size(); ++p) {
+    const auto placement = placements_[p];
+    if (placement->total_room / 4 > total) continue;
+    bool fits = true;
+    for (size_t i = 0; i < needed.size() && fits; ++i) fits = needed[i] <= placement->room[i];
+    if (!fits) continue;
+    std::rotate(placements_.begin(), placements_.begin() + p, placements_.begin() + p + 1);
+    return placement;
+  }
+  return nullptr;
+}
+
 void LayoutCache::PlaceSlab(Layout& layout) const {
+  std::shared_ptr<const SlabPlacement> placement = FindPlacement(layout);
+  if (!placement) {
+    placement = std::make_shared<const SlabPlacement>(Place(layout));
+    std::lock_guard lock(mutex_);
+    placements_.insert(placements_.begin(), placement);
+    if (placements_.size() > kMaxPlacements) placements_.pop_back();
+  }
+  layout.offsets = placement->offsets;
+  layout.slab_bytes = placement->slab_bytes;
+}
+
+SlabPlacement LayoutCache::Place(const Layout& layout) const {
   std::vector<int64_t> bounds = layout.symbols;
   for (int64_t& bound : bounds) bound = BucketBound(bound);
-  layout.offsets.assign(plan_.slots.size(), 0);
-  layout.slab_bytes.assign(plan_.devices.size(), 0);
+  SlabPlacement placement;
+  placement.room.assign(plan_.slots.size(), 0);
+  placement.offsets.assign(plan_.slots.size(), 0);
+  placement.slab_bytes.assign(plan_.devices.size(), 0);
   for (size_t device = 0; device < plan_.devices.size(); ++device) {
     std::vector<LifetimeItem> items;
     std::vector<int> owners;
@@ -161,13 +194,15 @@ void LayoutCache::PlaceSlab(Layout& layout) const {
       } catch (const Error&) {
         // The bound's own arithmetic fails (a division that is exact only for real shapes): the exact size holds.
       }
+      placement.total_room += placement.room[i] = bytes;
       items.push_back({bytes, slot.first_step, slot.last_step});
       owners.push_back(static_cast<int>(i));
     }
     std::vector<size_t> offsets;
-    layout.slab_bytes[device] = AssignOffsets(items, offsets);
-    for (size_t i = 0; i < owners.size(); ++i) layout.offsets[owners[i]] = offsets[i];
+    placement.slab_bytes[device] = AssignOffsets(items, offsets);
+    for (size_t i = 0; i < owners.size(); ++i) placement.offsets[owners[i]] = offsets[i];
   }
+  return placement;
 }
 
 void LayoutCache::SizeScratch(Layout& layout) const {

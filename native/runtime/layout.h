@@ -1,6 +1,8 @@
 // A layout: a plan at one set of input shapes. Shapes of all static slots, offsets in the slab, scratch.
 //
-// Offsets come from the upper bounds of the shapes' bucket, so that neighbouring shapes share them.
+// Offsets come from the upper bounds of the shapes' bucket and serve all smaller shapes, down to a quarter of the
+// memory: a step of a language model has other numbers of tokens each time, and finding offsets anew would cost more
+// than the step's launches.
 #pragma once
 
 #include <memory>
@@ -17,6 +19,14 @@ struct Layout {
   std::vector<size_t> offsets;        // by slot, kSlab only
   std::vector<size_t> slab_bytes;     // by device
   std::vector<size_t> scratch_bytes;  // by device: the largest of its static steps
+};
+
+// Where the slab's slots lie, and how much each may hold: made for one set of shapes, good for all that fit.
+struct SlabPlacement {
+  std::vector<size_t> room;        // by slot, bytes
+  std::vector<size_t> offsets;     // by slot, kSlab only
+  std::vector<size_t> slab_bytes;  // by device
+  size_t total_room = 0;
 };
 
 // Memory items that live over [first, last] steps.
@@ -42,13 +52,16 @@ class LayoutCache {
   std::shared_ptr<Layout> Make(const std::vector<int64_t>& symbols) const;
   void CheckShapes(const Layout& layout) const;
   void PlaceSlab(Layout& layout) const;
+  SlabPlacement Place(const Layout& layout) const;
+  std::shared_ptr<const SlabPlacement> FindPlacement(const Layout& layout) const;
   void SizeScratch(Layout& layout) const;
 
-  static constexpr size_t kMaxLayouts = 32;
+  static constexpr size_t kMaxLayouts = 64, kMaxPlacements = 32;
   const Plan& plan_;
   const int workers_;
-  std::mutex mutex_;
-  std::vector<std::shared_ptr<const Layout>> recent_;  // most recently used first
+  mutable std::mutex mutex_;
+  std::vector<std::shared_ptr<const Layout>> recent_;                     // most recently used first
+  mutable std::vector<std::shared_ptr<const SlabPlacement>> placements_;  // likewise
 };
 
 }  // namespace ziggurat

@@ -25,9 +25,9 @@ def random_blocks(kind: GGMLQuantizationType, rows: int, columns: int, seed: int
 def finite_blocks(kind: GGMLQuantizationType, rows: int, columns: int, seed: int = 0) -> np.ndarray:
     """Random bytes whose scales are small numbers: every second byte below 64 keeps a float16 below 2."""
     blocks = random_blocks(kind, rows, columns, seed)
-    block, size = GGML_QUANT_SIZES[kind]
+    size = GGML_QUANT_SIZES[kind][1]
     each = blocks.reshape(-1, size)
-    for scale in ((208,) if kind is GGMLQuantizationType.Q6_K else (0, 2)):
+    for scale in (208,) if kind is GGMLQuantizationType.Q6_K else (0, 2):
         each[:, scale + 1] &= 0x2F
     return blocks
 

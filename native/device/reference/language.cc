@@ -60,7 +60,8 @@ class HeadBlock {
       reinterpret_cast<float*>(data_)[index] = value;
     } else if (dtype_ == DType::kInt8) {
       reinterpret_cast<int8_t*>(data_)[index] =
-          scale > 0 ? static_cast<int8_t>(std::min(127.0f, std::max(-127.0f, std::nearbyint(value / scale)))) : int8_t{0};
+          scale > 0 ? static_cast<int8_t>(std::min(127.0f, std::max(-127.0f, std::nearbyint(value / scale))))
+                    : int8_t{0};
     } else {
       reinterpret_cast<uint16_t*>(data_)[index] =
           dtype_ == DType::kFloat16 ? FloatToFloat16(value) : FloatToBFloat16(value);
@@ -99,7 +100,8 @@ class Query {
     std::vector<float> sum(width, 0.0f), part(width);
     float most = -INFINITY, weights = 0;
     for (int64_t chunk = first / kChunk; chunk <= last / kChunk; ++chunk) {
-      const float chunk_weights = Chunk(q, std::max(first, chunk * kChunk), std::min(last + 1, (chunk + 1) * kChunk), part);
+      const float chunk_weights =
+          Chunk(q, std::max(first, chunk * kChunk), std::min(last + 1, (chunk + 1) * kChunk), part);
       const float next = std::max(most, chunk_most_);
       const float keep = most == next ? 1.0f : std::exp(most - next);
       const float take = chunk_most_ == next ? 1.0f : std::exp(chunk_most_ - next);

@@ -13,9 +13,9 @@ namespace ziggurat::plain {
 struct Args {
   const Node& node;
   KernelContext& context;
-  Kind kind;      // of input 0: tells an optional from a sequence
+  Kind kind;          // of input 0: tells an optional from a sequence
   Encoding encoding;  // of input 0
-  uint64_t salt;  // of the node's first output's name: the seed of random ops without one
+  uint64_t salt;      // of the node's first output's name: the seed of random ops without one
 
   int inputs() const { return static_cast<int>(context.inputs.size()); }
   int outputs() const { return static_cast<int>(context.outputs.size()); }

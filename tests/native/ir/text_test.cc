@@ -161,7 +161,8 @@ TEST(encoded_constants_survive_the_round_trip) {
   for (const auto& value : graph->values())
     if (value->IsConstant()) {
       CHECK(value->type.encoding == value->constant->encoding() && !value->type.encoding.IsPlain());
-      CHECK(value->constant->View().dtype == DType::kUint8 && value->constant->View().Bytes() == value->constant->Bytes());
+      CHECK(value->constant->View().dtype == DType::kUint8 &&
+            value->constant->View().Bytes() == value->constant->Bytes());
     }
   PrintOptions inline_all;
   inline_all.max_inline = 1000;

@@ -53,7 +53,8 @@ TEST(language_ops_refuse_shapes_that_cannot_be) {
   CHECK_ERROR(Code::kInvalidModel, b.Op("Linear", {x, Encoded(b, 4, 64)}, {}, "zig"));
   CHECK_ERROR(Code::kInvalidModel, b.Op("Dequantize", {b.In("p", {"2", "32"})}, {}, "zig"));
   CHECK_ERROR(Code::kInvalidModel, b.Op("KvWrite", {kv, x, x, ids}, {{"layer", int64_t{-1}}}, "zig"));
-  CHECK_ERROR(Code::kInvalidModel, b.Op("KvWrite", {kv, x, b.In("v", {"tokens", "24"}), ids}, {{"layer", int64_t{0}}}, "zig"));
+  CHECK_ERROR(Code::kInvalidModel,
+              b.Op("KvWrite", {kv, x, b.In("v", {"tokens", "24"}), ids}, {{"layer", int64_t{0}}}, "zig"));
   CHECK_ERROR(Code::kInvalidModel, b.Op("KvWrite", {x, x, x, ids}, {{"layer", int64_t{0}}}, "zig"));
 }
 

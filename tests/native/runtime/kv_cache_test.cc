@@ -150,7 +150,8 @@ class Decoder {
     RunRequest request;
     for (Ids* input : {&ids, &positions, &slots, &starts})
       request.inputs.push_back({input->data(), DType::kInt64, {static_cast<int64_t>(input->size())}});
-    request.inputs.push_back({table.data(), DType::kInt64, {static_cast<int64_t>(parts.size()), static_cast<int64_t>(most)}});
+    request.inputs.push_back(
+        {table.data(), DType::kInt64, {static_cast<int64_t>(parts.size()), static_cast<int64_t>(most)}});
     request.inputs.push_back({rows.data(), DType::kInt64, {static_cast<int64_t>(rows.size())}});
     request.inputs.push_back({});
     request.input_objects.resize(7);
