@@ -20,6 +20,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("ziggurat")
     group.addoption("--heavy", choices=("none", "sample", "all"), default="none", help="which heavy tests run")
     group.addoption("--seed", default=None, help="what picks samples; default: the commit")
+    group.addoption("--v2-url", default=None, help="the server that tests/v2 asks; default: one of ours")
     group.addoption("--check-skips", action="store_true", help="fail if the skips differ from tests/expected_skips.txt")
 
 

@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Any
 from ziggurat.http.problems import problem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
     from structlog.typing import FilteringBoundLogger
+
+    from ziggurat.http.infer import Infer
 
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
@@ -23,7 +27,7 @@ class Front:
     The hot route goes past the application's stack of middleware and route table, which takes as long as a small model.
     """
 
-    def __init__(self, app: ASGIApp, infer: ASGIApp, logger: FilteringBoundLogger, log_all: bool) -> None:
+    def __init__(self, app: ASGIApp, infer: Infer, logger: FilteringBoundLogger, log_all: bool) -> None:
         self.app = app
         self._infer = infer
         self._logger = logger
@@ -36,7 +40,7 @@ class Front:
             await self.app(scope, receive, send)
             return
         hot = scope["method"] == "POST" and scope["path"].endswith("/infer") and scope["path"].startswith("/v2/models/")
-        request_id = _request_id(scope) or b"%s-%d" % (self._prefix, next(self._numbers))
+        request_id = _request_id(scope["headers"]) or b"%s-%d" % (self._prefix, next(self._numbers))
         scope["ziggurat.request_id"] = request_id
         begin, status = time.monotonic(), 0
 
@@ -56,6 +60,19 @@ class Front:
             await send_json(send_with_id, *problem(error))
         if self._log_all or status >= 400 or status == 0:
             self._log(scope, request_id, status or 499, time.monotonic() - begin)
+
+    def quick(self, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> list[bytes | memoryview] | None:
+        """A whole successful response, but for its first line, to a request that can be answered at once, or None: then
+        it goes the usual way, on which nothing of this try is seen."""
+        if self._log_all:
+            return None
+        answer = self._infer.quick(path, headers, body)
+        if answer is None:
+            return None
+        request_id = _request_id(headers) or b"%s-%d" % (self._prefix, next(self._numbers))
+        fields = [b"%s: %s\r\n" % field for field in answer.headers]
+        size = sum(map(len, answer.parts))
+        return [*fields, b"content-length: %d\r\nx-request-id: %s\r\n\r\n" % (size, request_id), *answer.parts]
 
     def _log(self, scope: Scope, request_id: bytes, status: int, seconds: float) -> None:
         fields: dict[str, Any] = {
@@ -78,8 +95,8 @@ async def send_json(send: Send, status: int, headers: list[tuple[bytes, bytes]],
     await send({"type": "http.response.body", "body": body})
 
 
-def _request_id(scope: Scope) -> bytes | None:
-    for name, value in scope["headers"]:
+def _request_id(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+    for name, value in headers:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return bytes(value)
     return None

@@ -95,7 +95,8 @@ class Batcher:
         self._pump: asyncio.Task[None] | None = None
         self._running: Batch | None = None
         self._arrival: asyncio.Future[None] | None = None
-        self._peers = 1.0  # how many requests there were at once lately
+        self._peers = 1.0  # how many requests there were at once lately, running and waiting
+        self._vain = self._skip = 0  # waits in vain in a row; runs that begin without one, the more the longer it goes
         self._run_seconds = 0.0
 
     @property
@@ -181,13 +182,16 @@ class Batcher:
 
     def _finish(self, error: Exception | None) -> None:
         batch, self._running = self._running, None
+        if batch is not None:
+            here = len(batch.items) + len(self._waiting)
+            self._peers = max(here, (self._peers + here) / 2)
         for item in batch.items if batch is not None else ():
             item.end(error)
 
     async def _gather(self) -> None:
         """Waits for those who were here lately: until as many are here again, or the first has waited its delay."""
         loop = asyncio.get_running_loop()
-        timed_out = False
+        timed_out = waited = False
         while self._waiting and not timed_out and self._expects_more():
             end = min(
                 self._waiting[0].arrived + self._delay,
@@ -198,19 +202,23 @@ class Batcher:
                 timed_out = True
                 break
             self._arrival = loop.create_future()
+            waited = True
             timer = loop.call_later(left, _wake, self._arrival)
             await self._arrival
             timer.cancel()
         self._arrival = None
-        here = len(self._waiting)
-        if timed_out or here > self._peers:
-            self._peers = float(here)
-        else:
-            self._peers = max(here, (self._peers + here) / 2)
+        self._skip = max(0, self._skip - 1)
+        if timed_out:
+            self._peers = float(len(self._waiting))
+            self._vain = min(self._vain + 1, 6)
+            self._skip = 2**self._vain - 1
+        elif waited:
+            self._vain = 0
 
     def _expects_more(self) -> bool:
-        rows = sum(item.rows for item in itertools.islice(self._waiting, self._max_rows))
-        return self._delay > 0 and rows < self._max_rows and len(self._waiting) < round(self._peers)
+        if self._skip or self._delay <= 0 or len(self._waiting) >= round(self._peers):
+            return False
+        return sum(item.rows for item in itertools.islice(self._waiting, self._max_rows)) < self._max_rows
 
     def _take(self) -> Batch | None:
         """The first that waits, and all of its kind that fit beside it."""

@@ -224,10 +224,8 @@ class Registry:
     def _close_later(self, entry: Entry, model: Model | LanguageService) -> None:
         """On a loader's thread: giving gigabytes back takes longer than an event loop has."""
 
-        def job() -> None:
-            reason = entry.status.reason
-            model.close()
-            entry.status = Status(State.UNAVAILABLE, reason)
-            self._logger.info("model unloaded", model=entry.name, version=entry.version, reason=reason)
-
-        self._jobs.put(job)
+        reason = entry.status.reason
+        entry.status = Status(State.UNAVAILABLE, reason)
+        entry.batcher = None  # which holds the model too
+        self._logger.info("model unloaded", model=entry.name, version=entry.version, reason=reason)
+        self._jobs.put(model.close)

@@ -70,13 +70,12 @@ class Serving:
         batcher = entry.batcher
         if entry.seconds > QUICK_SECONDS or (batcher is not None and not batcher.idle):
             return None
-        limit = time.monotonic() + HOLD_SECONDS
-        deadline = work.deadline
-        turn = Turn(entry.ready_model(), self._new_cancel(), limit if deadline is None else min(limit, deadline))
+        turn = Turn(entry.ready_model(), self._new_cancel(), work.deadline, HOLD_SECONDS)
         done: Done[Result] = Done()
         attempt(job_of(work), turn, done)
-        if isinstance(done.error, DeadlineExceeded) and limit < (work.deadline or math.inf):
-            entry.seconds = max(entry.seconds, 2 * QUICK_SECONDS)
+        if isinstance(done.error, DeadlineExceeded) and time.monotonic() < (work.deadline or math.inf):
+            # Held up by the model, or by other processes that had the CPU meanwhile: only the former will go on.
+            entry.seconds = max(entry.seconds, 2 * QUICK_SECONDS if done.cpu_seconds > HOLD_SECONDS / 2 else 0.0)
             return None
         self._account(entry, done)
         return done
@@ -145,7 +144,7 @@ class Serving:
 
     def _account(self, entry: Entry, done: Done[Any]) -> None:
         self.last_progress = time.monotonic()
-        entry.took(done.job_seconds)
+        entry.took(done.cpu_seconds)
         if done.error is None:
             entry.statistics.executed(done.rows, done.input_seconds, done.compute_seconds, done.output_seconds)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
@@ -38,6 +39,7 @@ class Done(Generic[Result]):
     input_seconds: float = 0.0
     compute_seconds: float = 0.0
     output_seconds: float = 0.0
+    cpu_seconds: float = 0.0  # of the thread that did the job: unlike the others, without what other threads took
     rows: int = 1
     result: Result | None = None
     error: Exception | None = field(default=None)
@@ -59,6 +61,7 @@ class Turn:
     model: Model
     cancel: CancelToken
     deadline: float | None
+    hold: float = math.inf  # seconds that the run may take, whatever the deadline
     began: float = 0.0  # the run; 0: not yet
     ended: float = 0.0
 
@@ -67,20 +70,24 @@ class Turn:
         if self.deadline is not None and self.began >= self.deadline:
             self.ended = self.began
             raise DeadlineExceeded("the deadline passed before the model ran")
+        deadline = self.deadline
+        if self.hold < math.inf:
+            deadline = min(self.began + self.hold, deadline or math.inf)
         try:
-            return self.model.run(feeds, outputs, deadline=self.deadline, cancel=self.cancel)
+            return self.model.run(feeds, outputs, deadline=deadline, cancel=self.cancel)
         finally:
             self.ended = time.monotonic()
 
 
 def attempt(job: Callable[[Turn], Result], turn: Turn, done: Done[Result]) -> None:
     """Does a job and fills in `done`; raises nothing."""
-    begin = time.monotonic()
+    begin, cpu = time.monotonic(), time.thread_time()
     try:
         done.result = job(turn)
     except Exception as error:
         done.error = error
     end = time.monotonic()
+    done.cpu_seconds = time.thread_time() - cpu
     began, ended = turn.began or end, turn.ended or end
     done.input_seconds += began - begin
     done.compute_seconds = ended - began
@@ -92,8 +99,7 @@ def job_of(work: Work[Result]) -> Callable[[Turn], Result]:
 
     def job(turn: Turn) -> Result:
         feeds = work.read(turn.model)
-        if work.deadline is not None:
-            turn.deadline = work.deadline if turn.deadline is None else min(work.deadline, turn.deadline)
+        turn.deadline = work.deadline
         return work.write(turn.run(feeds))
 
     return job
