@@ -63,6 +63,19 @@ SCHEMAS: dict[str, Any] = {
     "list of three": listed(BOOLEAN, minItems=3, maxItems=3),
     "list of at least two": listed(NULL, minItems=2),
     "tuple": {"type": "array", "prefixItems": [STRING, INTEGER], "items": False, "minItems": 2},
+    "tuple of draft 7": {"$schema": "http://json-schema.org/draft-07/schema#", "type": "array"}
+    | {"items": [INTEGER, BOOLEAN], "additionalItems": False, "minItems": 1},
+    "at least one of two": {"type": "object", "properties": {"a": NULL, "b": NULL}, "additionalProperties": False}
+    | {"minProperties": 1},
+    "time": STRING | {"format": "time"},
+    "duration": STRING | {"format": "duration"},
+    "ipv6": STRING | {"format": "ipv6"},
+    "hostname": STRING | {"format": "hostname", "maxLength": 30},
+    "uri": STRING | {"format": "uri", "maxLength": 40},
+    "steps of a quarter": NUMBER | {"multipleOf": 0.25, "minimum": 0, "maximum": 9},
+    "pattern and open": {"type": "object", "properties": {"n_a": {"minimum": 5}}}
+    | {"patternProperties": {"^n_": INTEGER}, "maxProperties": 3, "required": ["n_a"]},
+    "control characters": {"enum": ["\n", "\t\\", "\x7f", "é\u2028"]},
     "tuple and more": {"type": "array", "prefixItems": [INTEGER], "items": BOOLEAN, "maxItems": 4},
     "matrix": listed(listed(INTEGER, minItems=2, maxItems=2), minItems=2, maxItems=2),
     "person": closed(name=STRING, age=INTEGER | {"minimum": 0, "maximum": 150}, email=EMAIL),

@@ -72,12 +72,11 @@ def finite(text: str) -> float:
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_every_walk_makes_json_of_the_schema(name: str, seed: int) -> None:
-    known, schema = grammars(), SCHEMAS[name]
-    compiled = known.compile(json=schema)
-    for i in range(2):
-        text = walk(known, compiled.copy(), random.Random(f"{seed} {name} {i}"))
-        assert validates(schema, text), text
+@pytest.mark.parametrize("kind", ["byte_level", "sentence_piece"])
+def test_every_walk_makes_json_of_the_schema(name: str, kind: str, seed: int) -> None:
+    known, schema = grammars(kind), SCHEMAS[name]
+    text = walk(known, known.compile(json=schema), random.Random(f"{seed} {name}"))
+    assert validates(schema, text), text
 
 
 def test_fifty_schemas_and_more() -> None:
@@ -188,7 +187,15 @@ def test_a_form_after_thoughts(seed: int) -> None:
             {"x-guidance": {"lenient": True}, "type": "string"},
             "keyword 'x-guidance' at '/' of the JSON schema is unknown",
         ),
-        ({"type": "string", "format": "color"}, "Unknown format: color"),
+        ({"type": "string", "format": "color"}, "keyword 'format' at '/' of the JSON schema: 'color' cannot be"),
+        ({"type": "string", "format": "unknown"}, "'unknown' cannot be enforced"),
+        (
+            {"type": "object", "minProperties": 2},
+            "keyword 'minProperties' at '/'",
+        ),
+        ({"type": "array", "prefixItems": [{}], "additionalItems": False}, "keyword 'additionalItems' at '/'"),
+        ({"$ref": "#"}, "the JSON schema"),
+        ({"$defs": {"a": {"allOf": [{"$ref": "#/$defs/a"}]}}, "$ref": "#/$defs/a"}, "the JSON schema"),
         ({"type": "string", "pattern": "(?=a)b"}, "look-around"),
         ({"type": "string", "pattern": "(a)\\1"}, "backreferences are not supported"),
         ({"type": "banana"}, "Invalid type: banana"),
@@ -211,6 +218,55 @@ def test_what_cannot_be_enforced_is_named(schema: Any, message: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         grammars().compile(json=schema)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("schema", "text"),
+    [
+        ({"type": "object", "properties": {"a": {"type": "integer"}}}, '{"a": 1, "\\u0061": "x"}'),
+        ({"type": "object", "properties": {"a": {"type": "integer"}}}, '{"a": 1, "a": "x"}'),
+        ({"type": "object", "patternProperties": {"^a": {"type": "integer"}}}, '{"\\u0061": "x"}'),
+        ({"type": "string"}, '"\\ud83d"'),
+        ({"type": "string"}, '"a\nb"'),
+        ({"type": "integer"}, "01"),
+        ({"type": "array", "items": [{"type": "string"}]}, "[1]"),
+        ({"type": "array", "items": [{}], "additionalItems": False}, "[1, 2]"),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"type": "integer"}}, "minimum": 5}, "3"),
+        ({"type": "string", "maxLength": 1}, '"ab"'),
+        ({"type": "string", "minLength": 2}, '"😀"'),
+        ({"type": "string", "format": "date"}, '"2023-02-29"'),
+        ({"type": "array", "items": {"format": "date-time"}}, '["1900-02-29T00:00:00Z"]'),
+        ({"$defs": {"t": {"format": "time"}}, "$ref": "#/$defs/t"}, '"15:34:60Z"'),
+    ],
+)
+def test_ways_around_a_schema_are_closed(schema: Any, text: str) -> None:
+    assert not fits({"json": schema}, text)
+
+
+def fits(form: dict[str, Any], text: str) -> bool:
+    known = grammars()
+    constraint = known.compile(**form)
+    for token in known._tokenizer.encode(text, add_special=False):
+        if token not in allowed(known, constraint):
+            return False
+        constraint.accept(token)
+    return constraint.is_accepting()
+
+
+@pytest.mark.parametrize(
+    ("schema", "text"),
+    [
+        ({"type": "string", "format": "date"}, '"2024-02-29"'),
+        ({"type": "string", "format": "date"}, '"2000-12-31"'),
+        ({"type": "string", "format": "date-time"}, '"2000-02-29T23:59:59.5+02:00"'),
+        ({"type": "string"}, '"é😀 \\n \\" \\\\ /"'),
+        ({"type": "object"}, '{\n    "a": [1, {"b": null}]\n}'),
+        ({"type": "object"}, '{"a":[1,{"b":null}]}'),
+        ({"type": "object", "properties": {"a": {}, "b": {}}, "required": ["b"]}, '{"b": 1, "c": 2}'),
+    ],
+)
+def test_what_people_write_fits(schema: Any, text: str) -> None:
+    assert fits({"json": schema}, text)
 
 
 def test_a_schema_nested_without_end() -> None:

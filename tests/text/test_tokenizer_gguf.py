@@ -207,6 +207,17 @@ def test_special_tokens_written_out_are_text_unless_asked(make: Callable[[], dic
         assert token in tokenizer.encode(text, add_special=False, parse_special=True)
 
 
+@pytest.mark.parametrize("make", [MAKERS[0], MAKERS[1], MAKERS[3]])
+def test_a_text_inside_another_has_no_space_before_it(make: Callable[[], dict[str, Any]]) -> None:
+    tokenizer = Tokenizer.from_gguf(make())
+    for text in ("Hello, world!", " spaced", "a</s>b", "{}"):
+        ids = tokenizer.encode_inner(text)
+        assert (
+            b"".join(map(tokenizer.token_bytes, ids)).decode() == text.replace("<unk>", "") or tokenizer.unk_id in ids
+        )
+        assert not tokenizer.special_ids.intersection(ids) - {tokenizer.unk_id}
+
+
 def test_user_defined_tokens_are_always_one() -> None:
     tokenizer = Tokenizer.from_gguf(vocabularies.sentence_piece())
     mark = tokenizer.token_id("<|user mark|>")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ziggurat.errors import InvalidArgument
-from ziggurat.text.schema_rules import check_schema
+from ziggurat.text.schema_rules import check_schema, tightened
 
 if TYPE_CHECKING:
     from ziggurat.text.tokenizer import Tokenizer
@@ -119,4 +119,4 @@ def _function(index: int, tool: Mapping[str, Any]) -> tuple[str, Mapping[str, An
         raise InvalidArgument(f"tools[{index}].function.parameters: {error.message}") from None
     if schema.get("type", "object") != "object":
         raise InvalidArgument(f"tools[{index}].function.parameters: arguments are an object, not {schema['type']!r}")
-    return function["name"], {"type": "object", **schema, "x-guidance": JSON_OPTIONS}
+    return function["name"], {"type": "object", **tightened(schema), "x-guidance": JSON_OPTIONS}

@@ -118,7 +118,7 @@ def read_vocabulary(metadata: Mapping[str, Any], kind: str) -> Vocabulary:
     raw = _array(metadata, "tokens")
     if not raw:
         raise InvalidModel(f"{PREFIX}tokens is missing or empty")
-    tokens = [_string(text, f"token {i}") or f"[EMPTY_{i}]" for i, text in enumerate(raw)]
+    tokens = [text or f"[EMPTY_{i}]" for i, text in enumerate(_strings(raw, "token"))]
     types = _types(metadata, len(tokens))
     if kind in ("llama", "t5"):
         # User-defined tokens are matched in the text as it is, where a space is a space.
@@ -152,6 +152,14 @@ def _string(value: Any, what: str) -> str:
     raise InvalidModel(f"{what} is no string but {type(value).__name__}")
 
 
+def _strings(values: Sequence[Any], what: str) -> list[str]:
+    try:
+        "".join(values).encode()  # all of them at once, as long as nothing is wrong
+        return list(values)
+    except (TypeError, UnicodeError):
+        return [_string(value, f"{what} {i}") for i, value in enumerate(values)]
+
+
 def _types(metadata: Mapping[str, Any], count: int) -> list[TokenType]:
     values = _array(metadata, "token_type")
     if not values:
@@ -180,14 +188,14 @@ def _scores(metadata: Mapping[str, Any], count: int) -> list[float]:
 
 def _merges(metadata: Mapping[str, Any], ids: Mapping[str, int]) -> list[tuple[str, str]]:
     pairs = []
-    for i, entry in enumerate(_array(metadata, "merges")):
-        text = _string(entry, f"merge {i}")
-        left, space, right = text[:1] + text[1:].partition(" ")[0], " " in text[1:], text[1:].partition(" ")[2]
-        if not space or not right:
+    for i, text in enumerate(_strings(_array(metadata, "merges"), "merge")):
+        cut = text.find(" ", 1)  # a token may be a space, but only its first character
+        left, right = text[:cut], text[cut + 1 :]
+        if cut < 0 or not right:
             raise InvalidModel(f"merge {i} is {text!r}, not two tokens with a space between")
-        for part in (left, right, left + right):
-            if part not in ids:
-                raise InvalidModel(f"merge {i} names {part!r}, which is no token")
+        if left not in ids or right not in ids or left + right not in ids:
+            unknown = next(part for part in (left, right, left + right) if part not in ids)
+            raise InvalidModel(f"merge {i} names {unknown!r}, which is no token")
         pairs.append((left, right))
     return pairs
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ziggurat.errors import InvalidArgument
 from ziggurat.text.call_forms import CallForm, terminal
-from ziggurat.text.schema_rules import check_schema
+from ziggurat.text.schema_rules import check_schema, tightened
 
 if TYPE_CHECKING:
     import llguidance
@@ -27,7 +27,13 @@ MAX_CHOICES = 10_000
 CACHED = 64  # compiled grammars that are kept
 # Models like to lose themselves in white space; this is room for a line break and eight levels of four.
 WHITESPACE = r"[\x20\x0A\x0D\x09]{0,33}"
-JSON_OPTIONS: Any = {"whitespace_pattern": WHITESPACE, "lenient": False, "coerce_one_of": False}
+# Without \u escapes each string is written in one way only, so that no name of a property can hide as another.
+JSON_OPTIONS: Any = {
+    "whitespace_pattern": WHITESPACE,
+    "json_allowed_escapes": '"\\bfnrt',
+    "lenient": False,
+    "coerce_one_of": False,
+}
 _ABSENT: Any = object()
 
 
@@ -169,8 +175,11 @@ class Grammars:
         if wrong or said:
             raise InvalidArgument(f"{_NAMES[name]} cannot be enforced: {_first_line(said[0])}")
         matcher = llguidance.LLMatcher(library, source, log_level=0, limits=limits)
-        if matcher.is_error():
-            raise InvalidArgument(f"{_NAMES[name]} cannot be enforced: {_first_line(matcher.get_error())}")
+        first = matcher.deep_copy()
+        if not matcher.is_error() and not any(first.compute_bitmask()) and not first.is_error():
+            raise InvalidArgument(f"{_NAMES[name]} allows no text at all")
+        if first.is_error():  # also what is only noticed when the first token is asked for, such as endless recursion
+            raise InvalidArgument(f"{_NAMES[name]} cannot be enforced: {_first_line(first.get_error())}")
         with self._lock:
             self._known[source] = matcher.deep_copy()
             while len(self._known) > CACHED:
@@ -210,10 +219,29 @@ class _Vocabulary:
         self.bos_token_id = tokenizer.bos_id
         self.special_token_ids = sorted(tokenizer.special_ids)
         self.tokens = [tokenizer.token_bytes(token) for token in range(tokenizer.vocab_size)]
+        self._ids = {data: i for i, data in reversed(list(enumerate(self.tokens))) if i not in tokenizer.special_ids}
+        self._longest = max(map(len, self._ids), default=0)
 
     def __call__(self, text: str | bytes) -> list[int]:
-        read = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-        return self._tokenizer.encode(read, add_special=False)
+        """How the model would write `text`. Where bytes are forced, the mask has just these tokens."""
+        data = text if isinstance(text, bytes) else text.encode()
+        try:
+            ids = self._tokenizer.encode_inner(data.decode())
+        except UnicodeDecodeError:
+            ids = []
+        return ids if b"".join(self.tokens[i] for i in ids) == data else self._greedily(data)
+
+    def _greedily(self, data: bytes) -> list[int]:
+        """The longest token at each place; a tokenizer that normalises would write something else."""
+        ids: list[int] = []
+        at = 0
+        while at < len(data):
+            size = next((n for n in range(self._longest, 0, -1) if data[at : at + n] in self._ids), 0)
+            if not size:
+                return ids  # bytes that no token has: the grammar cannot go on there
+            ids.append(self._ids[data[at : at + size]])
+            at += size
+        return ids
 
 
 def json_grammar(schema: Any) -> str:
@@ -227,7 +255,8 @@ def json_grammar(schema: Any) -> str:
             raise InvalidArgument(f"the JSON schema is not JSON: {error}") from error
     check_schema(schema)
     try:
-        text = json_text.dumps(schema if isinstance(schema, dict) else {} if schema else {"enum": []}, allow_nan=False)
+        whole = tightened(schema) if isinstance(schema, dict) else {} if schema else {"enum": []}
+        text = json_text.dumps(whole, allow_nan=False)
         _check_length(text, "the JSON schema")
         return llguidance.LLMatcher.grammar_from_json_schema(text, overrides=JSON_OPTIONS)
     except (TypeError, RecursionError) as error:

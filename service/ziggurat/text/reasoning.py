@@ -30,6 +30,7 @@ class ReasoningSplitter:
         self._start, self._end = self.markers
         self._out = Collector()
         self._state = "thinking" if opened else "beginning"
+        self._space: list[str] = []  # before anything else
         self._held = ""  # space, or the beginning of a mark
         self._fresh = True  # nothing but space since the last mark
         self._finder = StopStrings([self._end])
@@ -53,22 +54,25 @@ class ReasoningSplitter:
 
     def finish(self) -> list[Delta]:
         if self._state == "beginning":
-            self._out.add("content", self._held)
+            self._out.add("content", "".join([*self._space, self._held]))
         elif self._state == "thinking":
             self._reason(self._finder.finish())
         return self._out.take()
 
     def _begin(self, text: str) -> str:
         """Looks for the opening mark after nothing but space; returns the text from where another state goes on."""
+        if not self._held and text.isspace():
+            self._space.append(text)
+            return ""
         self._held += text
         told = self._held.lstrip()
         if told.startswith(self._start):
             self._state, self._held = "thinking", ""
             return told[len(self._start) :]
         if not self._start.startswith(told):
-            self._state, self._fresh, held = "saying", False, self._held
-            self._held = ""
-            return held
+            whole = "".join([*self._space, self._held])
+            self._state, self._fresh, self._held = "saying", False, ""
+            return whole
         return ""
 
     def _think(self, text: str) -> str:

@@ -32,9 +32,22 @@ _REFUSED = frozenset(
     dependentSchemas unevaluatedItems unevaluatedProperties contentSchema $dynamicRef $dynamicAnchor $recursiveRef
     $recursiveAnchor $vocabulary nullable id""".split()  # noqa: SIM905
 )
+_FORMATS = frozenset(
+    "date-time time date duration email hostname ipv4 ipv6 uuid uri".split()  # noqa: SIM905
+)
 _MAPS = ("properties", "patternProperties", "$defs", "definitions")
 _LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 _SCHEMAS = ("items", "additionalProperties", "additionalItems")
+
+
+# What the engine's own expressions for dates and times let through: 29 February in other years, a 61st second.
+_LEAP = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)"
+_DATE = f"^(?:[0-9]{{4}}-(?:0[13-9]|1[0-2]|02-(?:[01][0-9]|2[0-8]))|{_LEAP}-02-29)"
+_TIGHTER = {
+    "date": (_DATE,),
+    "time": ("^[0-9]{2}:[0-9]{2}:[0-5]",),
+    "date-time": (_DATE, "^.{11}[0-9]{2}:[0-9]{2}:[0-5]"),
+}
 
 
 def check_schema(schema: Any) -> None:
@@ -54,6 +67,7 @@ def check_schema(schema: Any) -> None:
             raise InvalidArgument(f"the JSON schema is wrong at '{place or '/'}': no schema but {part!r:.80}")
         for keyword in part:
             _check_keyword(keyword, place)
+        _check_values(part, f"at '{place or '/'}' of the JSON schema")
         stack += [(inner, where, depth + 1) for inner, where in _parts(part, place)]
 
 
@@ -67,6 +81,20 @@ def _check_keyword(keyword: Any, place: str) -> None:
         return
     near = difflib.get_close_matches(str(keyword), _ENFORCED | _NOTES, 1)
     raise InvalidArgument(f"{where} is unknown" + (f"; did you mean '{near[0]}'?" if near else ""))
+
+
+def _check_values(part: dict[str, Any], where: str) -> None:
+    """Keywords that are enforced for some of their values only."""
+    if part.get("format", "date") not in _FORMATS:
+        raise InvalidArgument(f"keyword 'format' {where}: {part['format']!r:.80} cannot be enforced")
+    if "additionalItems" in part and not isinstance(part.get("items"), list):
+        raise InvalidArgument(f"keyword 'additionalItems' {where} has no force without a list of 'items'")
+    least, required = part.get("minProperties", 0), part.get("required", [])
+    open_names = part.get("additionalProperties") is not False or "patternProperties" in part
+    sure = len(required) if isinstance(required, list) else 0
+    if open_names and isinstance(least, int | float) and least > max(1, sure):
+        # A grammar cannot see that a name came before, and one that comes twice counts once.
+        raise InvalidArgument(f"keyword 'minProperties' {where} cannot be enforced where names are free")
 
 
 def _parts(part: dict[str, Any], place: str) -> Iterator[tuple[Any, str]]:
@@ -87,3 +115,21 @@ def _parts(part: dict[str, Any], place: str) -> Iterator[tuple[Any, str]]:
     for keyword in _SCHEMAS:
         if keyword in part and not isinstance(part[keyword], list):
             yield part[keyword], f"{place}/{keyword}"
+
+
+def tightened(part: Any) -> Any:
+    """A checked schema with the patterns that make its formats exact."""
+    if not isinstance(part, dict):
+        return part
+    made = dict(part)
+    for keyword in _MAPS:
+        if keyword in part:
+            made[keyword] = {name: tightened(inner) for name, inner in part[keyword].items()}
+    for keyword in (*_LISTS, *_SCHEMAS):
+        if keyword in part:
+            inner = part[keyword]
+            made[keyword] = [tightened(one) for one in inner] if isinstance(inner, list) else tightened(inner)
+    patterns = _TIGHTER.get(part.get("format", ""), ())
+    if patterns:
+        made["allOf"] = [*made.get("allOf", []), *({"pattern": pattern} for pattern in patterns)]
+    return made

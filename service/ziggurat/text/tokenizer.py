@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,6 +111,10 @@ class Tokenizer:
         except TypeError as error:  # what the library says to a string that has no UTF-8
             raise InvalidArgument("the text has half a surrogate pair, which is no character") from error
 
+    def encode_inner(self, text: str) -> list[int]:
+        """Token ids of a text that stands inside another one: nothing around it, no space put before it."""
+        return list(self._inner.encode(text, add_special_tokens=False).ids)
+
     def encode_pair(self, text: str, pair: str) -> tuple[list[int], list[int]]:
         """Token ids and segment ids (0, 1) of two texts as cross-encoders take them, both as plain text.
 
@@ -145,6 +150,10 @@ class Tokenizer:
         """`token_bytes` as text, U+FFFD for what is no whole character."""
         return self.pieces.piece(token).decode("utf-8", "replace")
 
+    @cached_property
+    def _inner(self) -> tokenizers.Tokenizer:
+        return _without_prefix(self._plain)
+
     def _pieces(self) -> Pieces:
         tokens: list[str | None] = [None] * self.vocab_size
         for text, token in self._ids.items():
@@ -177,6 +186,36 @@ def _copy_parts(source: tokenizers.Tokenizer, target: tokenizers.Tokenizer) -> N
     for part in ("normalizer", "pre_tokenizer", "post_processor", "decoder"):
         if (value := getattr(source, part)) is not None:
             setattr(target, part, value)
+
+
+def _without_prefix(plain: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+    """The same, without the space that some put before a text. Shares the vocabulary."""
+    import tokenizers
+
+    parts: dict[str, Any] = {}
+    for part in ("normalizer", "pre_tokenizer"):
+        value = getattr(plain, part)
+        parts[part] = None if value is None else _unprefixed(json.loads(value.__getstate__()))
+    frame = {"version": "1.0", "added_tokens": [], "model": {"type": "BPE", "vocab": {}, "merges": []}}
+    made = tokenizers.Tokenizer.from_str(json.dumps(frame | parts))
+    made.model = plain.model
+    for special, run in groupby(
+        [token for _, token in sorted(plain.get_added_tokens_decoder().items())], key=lambda token: token.special
+    ):
+        (made.add_special_tokens if special else made.add_tokens)(list(run))
+    made.encode_special_tokens = True
+    return made
+
+
+def _unprefixed(part: dict[str, Any]) -> dict[str, Any] | None:
+    for inner in ("normalizers", "pretokenizers"):
+        if inner in part:
+            kept = [new for old in part[inner] if (new := _unprefixed(old)) is not None]
+            return part | {inner: kept}
+    if part["type"] == "Prepend":
+        return None
+    prefixes = {"add_prefix_space": False, "prepend_scheme": "never"}
+    return part | {name: value for name, value in prefixes.items() if name in part}
 
 
 def _plain_unigram(backend: tokenizers.Tokenizer, special: frozenset[int]) -> tokenizers.Tokenizer:
