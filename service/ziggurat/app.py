@@ -19,7 +19,7 @@ from ziggurat.errors import InvalidArgument
 from ziggurat.http.api import create_api
 from ziggurat.http.protocol import BoundedHttpProtocol
 from ziggurat.serving.admission import Admission
-from ziggurat.serving.control import Control
+from ziggurat.serving.control import Control, Watch
 from ziggurat.serving.registry import Registry
 from ziggurat.serving.repository import Found, scan
 from ziggurat.serving.serving import Serving
@@ -37,6 +37,7 @@ class Service:
 
     def __init__(self, settings: Settings, logger: FilteringBoundLogger) -> None:
         self.settings = settings
+        self._logger = logger
         self.found = find_models(settings)
         self.engine = ziggurat.Engine(
             threads=settings.engine.threads,
@@ -45,7 +46,7 @@ class Service:
         )
         self.registry = Registry(self._load, logger)
         models = settings.models
-        self.control = Control(self.registry, models.path, models.name, models.mode, logger)
+        self.control = Control(self.registry, models.path, models.name, models.mode)
         self.serving = Serving(
             self.registry,
             Admission(settings.limits.running or max(2, self.engine.threads), settings.limits.queue),
@@ -67,7 +68,7 @@ class Service:
     async def follow(self) -> None:
         """Does what the control mode asks for, until cancelled."""
         if self.settings.models.mode == "poll":
-            await self.control.watch(self.settings.models.poll_interval)
+            await Watch(self.control).run(self.settings.models.poll_interval, self._logger)
 
     def _load(self, found: Found) -> Model:
         config, device = found.config, self.settings.engine.device

@@ -37,6 +37,7 @@ class Running:
     port: int
     log: io.StringIO
     stop: Callable[..., None]  # begins a stop; takes seconds of delay
+    loop: asyncio.AbstractEventLoop  # the server's
 
     @property
     def url(self) -> str:
@@ -57,11 +58,11 @@ def serving(path: Path, wait: bool = True, **groups: dict[str, Any]) -> Iterator
     with app.bind(loaded) as listener:
         service = app.Service(loaded, make_logger(loaded.logging, log))
         service.start_loading()
-        with _thread(service, listener) as (server, stop):
+        with _thread(service, listener) as (server, stop, loop):
             until(lambda: server.started, "the server starts")
             if wait:
                 until(lambda: _tried(service), "the models are loaded or have failed")
-            yield Running(service, listener.getsockname()[1], log, stop)
+            yield Running(service, listener.getsockname()[1], log, stop, loop)
 
 
 def _tried(service: app.Service) -> bool:
@@ -69,7 +70,7 @@ def _tried(service: app.Service) -> bool:
 
 
 @contextmanager
-def _thread(service: app.Service, listener: socket.socket) -> Iterator[tuple[app.Server, Callable[..., None]]]:
+def _thread(service: app.Service, listener: socket.socket) -> Iterator[tuple[app.Server, Callable[..., None], Any]]:
     """Runs the server on a thread and stops it at the end."""
     server = service.server()
     loop = uvloop.new_event_loop()
@@ -85,7 +86,7 @@ def _thread(service: app.Service, listener: socket.socket) -> Iterator[tuple[app
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        yield server, stop
+        yield server, stop, loop
     finally:
         stop()
         thread.join(WAIT_SECONDS)
@@ -134,7 +135,7 @@ class Raw:
         return self.reply()
 
     def send(self, method: str, path: str, body: bytes = b"", **headers: str) -> None:
-        fields = {"host": "test", "content-length": str(len(body))}
+        fields = {"host": "127.0.0.1", "content-length": str(len(body))}
         fields |= {name.replace("_", "-"): text for name, text in headers.items()}
         head = "".join(f"{name}: {text}\r\n" for name, text in fields.items())
         self.socket.sendall(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body)

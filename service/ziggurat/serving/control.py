@@ -25,26 +25,23 @@ _INLINE = re.compile(rf"(?:\./)?([0-9]{{1,18}})/{re.escape(MODEL_FILE)}")
 class Control:
     """Belongs to one event loop. `mode` is explicit (load and unload by call), poll (the folder decides) or none."""
 
-    def __init__(
-        self, registry: Registry, path: Path | None, name: str | None, mode: str, logger: FilteringBoundLogger
-    ) -> None:
+    def __init__(self, registry: Registry, path: Path | None, name: str | None, mode: str) -> None:
         self.mode = mode
-        self._registry = registry
+        self.registry = registry
         self._path = path
         self._name = name
-        self._logger = logger
         self._locks: dict[str, asyncio.Lock] = {}  # one change of a model at a time
 
     async def index(self, ready_only: bool) -> list[dict[str, str]]:
         """One row for each version that is known or lies in the repository."""
-        rows = {(one.name, one.version): one.status for one in self._registry.entries()}
+        rows = {(one.name, one.version): one.status for one in self.registry.entries()}
         table = [
             {"name": name, "version": version, "state": status.state.value, "reason": status.reason}
             for (name, version), status in rows.items()
         ]
         table += [
             {"name": one.name, "version": one.version, "state": "UNAVAILABLE", "reason": one.problem or "not loaded"}
-            for one in await self._scan()
+            for one in await self.scan()
             if (one.name, one.version) not in rows
         ]
         table.sort(key=lambda row: (row["name"], version_key(row["version"])))
@@ -58,50 +55,19 @@ class Control:
         self._check_mode()
         async with self._lock(name):
             found = inline(name, config, files) if files else await self._in_repository(name, config)
-            entries = await self._registry.load(found)
+            entries = await self.registry.load(found)
             self._check_loaded(name, entries)
-            stale = set(self._registry.versions(name)) - {one.version for one in found}
+            stale = set(self.registry.versions(name)) - {one.version for one in found}
             if stale:
-                self._registry.retire(name, stale, "not among the versions chosen")
+                self.registry.retire(name, stale, "not among the versions chosen")
 
     async def unload(self, name: str) -> None:
         """Returns at once; requests that were accepted get their answers. Raises NotFound, Unsupported."""
         self._check_mode()
-        self._registry.versions(name)
+        self.registry.versions(name)
         async with self._lock(name):
-            await self._registry.settle({name})
-            self._registry.retire(name)
-
-    async def watch(self, interval: float) -> None:
-        """Until cancelled: what appears, changes or vanishes in the folder is loaded, reloaded or unloaded.
-
-        Something new is touched only when two looks at it, an interval apart, saw the same: a copy that is still under
-        way is left alone.
-        """
-        served = {(one.name, one.version): one.found.stamp for one in self._registry.entries()}
-        last: dict[tuple[str, str], tuple[object, ...]] = dict(served)
-        while True:
-            await asyncio.sleep(interval)
-            try:
-                found = {(one.name, one.version): one for one in await self._scan()}
-                steady = [one for key, one in found.items() if last.get(key) == one.stamp != served.get(key)]
-                last = {key: one.stamp for key, one in found.items()}
-                await self._follow(steady, served, set(found))
-            except ZigguratError as error:
-                self._logger.warning("the repository cannot be read", reason=str(error))
-            except Exception:  # one look that went wrong must not end the watch
-                self._logger.exception("the repository could not be followed")
-
-    async def _follow(
-        self, steady: list[Found], served: dict[tuple[str, str], tuple[object, ...]], there: set[tuple[str, str]]
-    ) -> None:
-        for name, version in set(served) - there:
-            self._logger.info("model removed", model=name, version=version)
-            self._registry.forget(name, [version])
-            del served[name, version]
-        if steady:
-            served.update({(one.name, one.version): one.stamp for one in steady})
-            await self._registry.load(steady)
+            await self.registry.settle({name})
+            self.registry.retire(name)
 
     def _check_mode(self) -> None:
         if self.mode != "explicit":
@@ -115,7 +81,7 @@ class Control:
             raise kind(f"failed to load '{name}': {reasons}")
 
     async def _in_repository(self, name: str, config: str | None) -> list[Found]:
-        found = [one for one in await self._scan(config is not None) if one.name == name]
+        found = [one for one in await self.scan(config is not None) if one.name == name]
         if not found:
             raise NotFound(f"failed to load '{name}': the repository holds no such model")
         if config is None:
@@ -123,7 +89,7 @@ class Control:
         wanted = from_triton(config, found[0].config)
         return [replace(one, config=wanted) for one in choose(found, wanted)]
 
-    async def _scan(self, every_version: bool = False) -> list[Found]:
+    async def scan(self, every_version: bool = False) -> list[Found]:
         if self._path is None:
             return []
         return await asyncio.to_thread(scan, self._path, self._name, every_version)
@@ -131,6 +97,41 @@ class Control:
     def _lock(self, name: str) -> asyncio.Lock:
         self._locks = {key: lock for key, lock in self._locks.items() if lock.locked()}
         return self._locks.setdefault(name, asyncio.Lock())
+
+
+class Watch:
+    """What appears, changes or vanishes in the folder is loaded, reloaded or unloaded.
+
+    Something new is touched only when two looks in a row saw the same: a copy that is still under way is left alone.
+    """
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._registry = control.registry
+        self._served = {(one.name, one.version): one.found.stamp for one in self._registry.entries()}
+        self._last: dict[tuple[str, str], tuple[object, ...]] = dict(self._served)
+
+    async def run(self, interval: float, logger: FilteringBoundLogger) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(interval)
+            try:
+                await self.look()
+            except ZigguratError as error:
+                logger.warning("the repository cannot be read", reason=str(error))
+            except Exception:  # one look that went wrong must not end the watch
+                logger.exception("the repository could not be followed")
+
+    async def look(self) -> None:
+        found = {(one.name, one.version): one for one in await self._control.scan()}
+        steady = [one for key, one in found.items() if self._last.get(key) == one.stamp != self._served.get(key)]
+        self._last = {key: one.stamp for key, one in found.items()}
+        for name, version in set(self._served) - set(found):
+            self._registry.forget(name, [version])
+            del self._served[name, version]
+        if steady:
+            self._served.update({(one.name, one.version): one.stamp for one in steady})
+            await self._registry.load(steady)
 
 
 def inline(name: str, config: str | None, files: Mapping[str, Any]) -> list[Found]:
