@@ -81,8 +81,17 @@ class Lowering {
     }
     auto kernel = options_.cpu->FindKernel(site);
     if (!kernel) return false;
+    DropPacked(node, *kernel);
     placements_[&node] = {0, std::move(kernel)};
     return true;
+  }
+
+  // Loading then holds one weight twice, not the whole model: bytes of a file that are packed are given back at once,
+  // and read again where another node needs them.
+  static void DropPacked(const Node& node, const Kernel& kernel) {
+    for (size_t i = 0; i < node.inputs.size(); ++i)
+      if (node.inputs[i] && node.inputs[i]->IsConstant() && !kernel.NeedsInput(static_cast<int>(i)))
+        node.inputs[i]->constant->Drop();
   }
 
   void Refuse(const Node& node) {
