@@ -181,16 +181,19 @@ py::object ToPython(Output output, const Type& type) {
   return SequenceToPython(*output.object.sequence);
 }
 
+py::object ErrorToPython(const Error& error) {
+  const py::object classes = py::module_::import("ziggurat.errors").attr("BY_CODE");
+  return classes[CodeName(error.code())](error.message(), py::arg("node") = error.node(), py::arg("op") = error.op(),
+                                         py::arg("tensor") = error.tensor());
+}
+
 void RegisterErrors() {
   py::register_exception_translator([](std::exception_ptr pointer) {
     try {
       if (pointer) std::rethrow_exception(pointer);
     } catch (const Error& error) {
-      const py::object classes = py::module_::import("ziggurat.errors").attr("BY_CODE");
-      const py::object type = classes[CodeName(error.code())];
-      const py::object instance = type(error.message(), py::arg("node") = error.node(), py::arg("op") = error.op(),
-                                       py::arg("tensor") = error.tensor());
-      PyErr_SetObject(type.ptr(), instance.ptr());
+      const py::object instance = ErrorToPython(error);
+      PyErr_SetObject(py::type::handle_of(instance).ptr(), instance.ptr());
     }
   });
 }

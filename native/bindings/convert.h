@@ -23,6 +23,9 @@ TensorView ViewOf(const py::array& array, std::shared_ptr<void>& storage);
 py::object ToPython(Output output, const Type& type);
 ObjectValue SequenceFrom(const py::handle& value);
 
+// The error as an instance of its class of ziggurat.errors.
+py::object ErrorToPython(const Error& error);
+
 // Makes ziggurat::Error arrive as the class of ziggurat.errors that has its code.
 void RegisterErrors();
 

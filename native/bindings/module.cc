@@ -8,4 +8,5 @@ PYBIND11_MODULE(_native, module) {
   ziggurat::bindings::BindGraph(module);
   ziggurat::bindings::BindEngine(module);
   ziggurat::bindings::BindModel(module);
+  ziggurat::bindings::BindGenerator(module);
 }

@@ -8,5 +8,6 @@ namespace ziggurat::bindings {
 void BindGraph(pybind11::module_& module);
 void BindEngine(pybind11::module_& module);
 void BindModel(pybind11::module_& module);
+void BindGenerator(pybind11::module_& module);
 
 }  // namespace ziggurat::bindings

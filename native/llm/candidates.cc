@@ -72,7 +72,12 @@ void RowScan::Top(int64_t k, std::vector<Candidate>& out) {
 }
 
 void RowScan::WeighBlock(std::span<const float> block, float scale, float* weights) const {
-  for (size_t i = 0; i < block.size(); ++i) weights[i] = (block[i] - max_) * scale;
+  const float* x = block.data();
+  const float max = max_;
+  if (block.size() == kScanBlock)  // a constant count, for the compiler's vectors
+    for (size_t i = 0; i < kScanBlock; ++i) weights[i] = (x[i] - max) * scale;
+  else
+    for (size_t i = 0; i < block.size(); ++i) weights[i] = (x[i] - max) * scale;
   exp_(weights, weights, static_cast<int64_t>(block.size()), {});
 }
 
@@ -117,6 +122,56 @@ TokenId RowScan::Locate(double target, float scale, std::span<const float> sums)
     if (before > target) break;
   }
   return token;
+}
+
+void RowScan::WeighClasses(float scale) {
+  alignas(64) float weights[kScanBlock];
+  classes_.assign(kClasses, 0);
+  for (size_t b = 0; b < maxima_.size(); ++b) {
+    if ((maxima_[b] - max_) * scale < kExpFloor) continue;
+    const std::span<const float> block = Block(b);
+    WeighBlock(block, scale, weights);
+    for (size_t i = 0; i < block.size(); ++i) classes_[ClassOf((max_ - block[i]) * scale)] += weights[i];
+  }
+}
+
+// The tokens of a class, by id, and their weights.
+void RowScan::ListClass(int wanted, float scale, std::vector<Candidate>& out, std::vector<float>& weights) const {
+  out.clear();
+  for (size_t b = 0; b < maxima_.size(); ++b) {
+    if (ClassOf((max_ - maxima_[b]) * scale) > wanted) continue;
+    const std::span<const float> block = Block(b);
+    for (size_t i = 0; i < block.size(); ++i)
+      if (block[i] != kNothing && ClassOf((max_ - block[i]) * scale) == wanted)
+        out.push_back({block[i], static_cast<TokenId>(b * kScanBlock + i)});
+  }
+  Weigh(out, scale, weights);
+}
+
+TokenId RowScan::DrawHeaviest(double mass, float scale, double uniform) {
+  WeighClasses(scale);
+  double whole = 0;  // of the classes before the edge's
+  int edge = 0;
+  while (edge + 1 < kClasses && whole + classes_[edge] < mass) whole += classes_[edge++];
+  ListClass(edge, scale, edge_, edge_weights_);
+  std::sort(edge_.begin(), edge_.end());
+  Weigh(edge_, scale, edge_weights_);
+  size_t kept = 0;
+  double total = whole;
+  while (kept < edge_.size() && (total == 0 || total < mass)) total += edge_weights_[kept++];
+  const double target = uniform * total;
+  // In the classes before the edge, or in what is kept of it.
+  int chosen = 0;
+  double before = 0;
+  while (chosen < edge && before + classes_[chosen] <= target) before += classes_[chosen++];
+  if (chosen < edge) ListClass(chosen, scale, members_, member_weights_);
+  const auto& members = chosen < edge ? members_ : edge_;
+  const auto& weights = chosen < edge ? member_weights_ : edge_weights_;
+  const size_t count = chosen < edge ? members_.size() : kept;
+  for (size_t i = 0; i < count; ++i)
+    if ((before += weights[i]) > target) return members[i].token;
+  // The sums' own rounding put the target at the end; there is always a likeliest token.
+  return count > 0 ? members[count - 1].token : ArgMax();
 }
 
 }  // namespace ziggurat::llm

@@ -46,17 +46,33 @@ class RowScan {
   void Weigh(std::span<const Candidate> candidates, float scale, std::vector<float>& weights) const;
   // The token at which the running sum of weights, by id, passes `target`, given WeighBlocks's sums.
   TokenId Locate(double target, float scale, std::span<const float> sums);
+  // A token of those that together have at least `mass` of the weights and none of which is less likely than one left
+  // out: where the running sum over them passes `uniform` of their sum. Without sorting the row, for any number of
+  // them: weights are added up by class of logits, and only the class at the edge is sorted.
+  TokenId DrawHeaviest(double mass, float scale, double uniform);
   // log(sum(e^logit)) of the row.
   float LogSumExp() const { return rows_.log_sum_exp(row_.data(), static_cast<int64_t>(row_.size())); }
 
  private:
+  // Classes of logits by how far they lie below the maximum, kClassesAUnit to a factor of e; the last takes the rest,
+  // of which 150,000 tokens weigh less than 2e-9.
+  static constexpr int kClassesAUnit = 128, kClasses = 32 * kClassesAUnit;
+
+  static int ClassOf(float distance) {
+    return distance < kClasses / kClassesAUnit ? static_cast<int>(distance * kClassesAUnit) : kClasses - 1;
+  }
   std::span<const float> Block(size_t block) const;
+  void WeighClasses(float scale);
+  void ListClass(int wanted, float scale, std::vector<Candidate>& out, std::vector<float>& weights) const;
   void WeighBlock(std::span<const float> block, float scale, float* weights) const;
 
   const cpu::RowKernels& rows_;
   cpu::UnaryFn exp_;
   std::span<const float> row_;
   std::vector<float> maxima_, order_;
+  std::vector<double> classes_;
+  std::vector<Candidate> edge_, members_;
+  std::vector<float> edge_weights_, member_weights_;
   float max_ = 0;
 };
 

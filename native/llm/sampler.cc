@@ -12,8 +12,8 @@ namespace {
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 // Below it the division by the temperature has no meaning in float32, and the most likely token wins anyway.
 constexpr float kGreedyBelow = 1e-5f;
-// How many candidates top-p looks at first, and how much further if that was not enough of the mass.
-constexpr int64_t kNucleusStart = 64, kNucleusGrowth = 8;
+// How many candidates top-p looks at before it takes the way that suits any number.
+constexpr size_t kFewTokens = 64;
 
 }  // namespace
 
@@ -123,10 +123,7 @@ TokenId Sampler::Choose(const SamplingParams& params, double uniform) {
 
 TokenId Sampler::ChooseAmong(const SamplingParams& params, double uniform) {
   const float scale = 1 / params.temperature;
-  if (params.top_k == 0 && params.min_p == 0) {
-    Nucleus(params.top_p, scale);
-    return Pick(uniform);
-  }
+  if (params.top_k == 0 && params.min_p == 0) return ChooseFromNucleus(params.top_p, scale, uniform);
   if (params.top_k > 0) {
     scan_.Top(params.top_k, candidates_);
   } else {
@@ -154,20 +151,17 @@ TokenId Sampler::ChooseAmong(const SamplingParams& params, double uniform) {
   return Pick(uniform);
 }
 
-// The most likely tokens that together have at least `top_p` of the whole row's mass.
-void Sampler::Nucleus(float top_p, float scale) {
+// Among the most likely tokens that together have at least top_p of the whole row's mass: mostly a few.
+TokenId Sampler::ChooseFromNucleus(float top_p, float scale, double uniform) {
   const double wanted = top_p * scan_.WeighBlocks(scale, sums_);
-  for (int64_t k = kNucleusStart;; k *= kNucleusGrowth) {
-    scan_.Top(k, candidates_);
-    scan_.Weigh(candidates_, scale, weights_);
-    double sum = 0;
-    size_t kept = 0;
-    while (kept < weights_.size() && (kept == 0 || sum < wanted)) sum += weights_[kept++];
-    if (sum < wanted && static_cast<int64_t>(candidates_.size()) == k) continue;
-    candidates_.resize(kept);
-    weights_.resize(kept);
-    return;
-  }
+  scan_.Top(kFewTokens, candidates_);
+  scan_.Weigh(candidates_, scale, weights_);
+  double sum = 0;
+  size_t kept = 0;
+  while (kept < weights_.size() && (kept == 0 || sum < wanted)) sum += weights_[kept++];
+  if (sum < wanted && candidates_.size() == kFewTokens) return scan_.DrawHeaviest(wanted, scale, uniform);
+  weights_.resize(kept);
+  return Pick(uniform);
 }
 
 TokenId Sampler::Pick(double uniform) const {

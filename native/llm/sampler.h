@@ -43,7 +43,7 @@ class Sampler {
   void Change(std::span<float> row, TokenId token, float value);
   TokenId Choose(const SamplingParams& params, double uniform);
   TokenId ChooseAmong(const SamplingParams& params, double uniform);
-  void Nucleus(float top_p, float scale);
+  TokenId ChooseFromNucleus(float top_p, float scale, double uniform);
   TokenId Pick(double uniform) const;
 
   RowScan scan_;

@@ -90,4 +90,54 @@ class Model:
     @property
     def rows(self) -> tuple[bool, str, list[int], list[int]]: ...
 
+class Generator:
+    def __init__(
+        self,
+        model: Model,
+        layers: int,
+        kv_heads: int,
+        head_dim: int,
+        vocab: int,
+        context: int,
+        kv_dtype: str,
+        kv_bytes: int | None,
+        step_tokens: int,
+        max_sequences: int,
+        prefix_cache: bool,
+        ngram: bool,
+        eos: list[int],
+    ) -> None: ...
+    def add(
+        self,
+        prompt: np.ndarray[Any, np.dtype[np.int32]],
+        *,
+        max_tokens: int | None,
+        min_tokens: int,
+        temperature: float,
+        top_k: int,
+        top_p: float,
+        min_p: float,
+        repetition_penalty: float,
+        presence_penalty: float,
+        frequency_penalty: float,
+        logit_bias: dict[int, float] | None,
+        seed: int | None,
+        n: int,
+        logprobs: int | None,
+        prompt_logprobs: int | None,
+        stop_token_ids: list[int],
+        ignore_eos: bool,
+        constrained: bool,
+        priority: int,
+        salt: bytes,
+    ) -> int: ...
+    def cancel(self, request: int, index: int | None) -> None: ...
+    def schedule(self) -> list[tuple[int, int]] | None: ...
+    def forward(self) -> None: ...
+    def sample(self, masks: np.ndarray[Any, np.dtype[np.uint32]] | None) -> list[tuple[Any, ...]]: ...
+    def stats(self) -> dict[str, Any]: ...
+    def forward_logits(
+        self, token_ids: np.ndarray[Any, np.dtype[np.int32]]
+    ) -> np.ndarray[Any, np.dtype[np.float32]]: ...
+
 def usable_isas() -> list[str]: ...

@@ -2,6 +2,7 @@
 
     ZigguratError                          code
     ├── InvalidArgument (ValueError)       invalid_argument    the caller's request is wrong: name, dtype, shape, option
+    │   └── PromptTooLong                                      leaves no room in the model's context
     ├── InvalidModel (ValueError)          invalid_model       the model's file or graph is wrong
     ├── Unsupported                        unsupported         valid, but this build cannot run it
     ├── NotFound                           not_found           a name that does not exist
@@ -47,6 +48,18 @@ class ZigguratError(Exception):
 
 class InvalidArgument(ZigguratError, ValueError):
     code = "invalid_argument"
+
+
+class PromptTooLong(InvalidArgument):
+    """`n_prompt_tokens` is what the prompt has, `n_ctx` what the model can hold."""
+
+    def __init__(self, message: str, n_prompt_tokens: int, n_ctx: int) -> None:
+        super().__init__(message)
+        self.n_prompt_tokens = n_prompt_tokens
+        self.n_ctx = n_ctx
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.message, self.n_prompt_tokens, self.n_ctx), self.__dict__)
 
 
 class InvalidModel(ZigguratError, ValueError):

@@ -164,6 +164,11 @@ class Model:
         self.close()
 
     @property
+    def core(self) -> _native.Model:
+        """The native model. Raises Unavailable once closed."""
+        return self._live
+
+    @property
     def _live(self) -> _native.Model:
         if self._core is None:
             raise Unavailable("the model is closed")
