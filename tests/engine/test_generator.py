@@ -31,7 +31,7 @@ def crowd() -> list[Request]:
     requests: list[Request] = [(prompt_of(600, 0), {"temperature": 0.0, "max_tokens": 6})]
     for i in range(1, 17):
         prompt = (shared if i % 5 == 0 else []) + prompt_of(1 + 11 * i % 90, i)
-        options: dict[str, Any] = {"max_tokens": 4 + i, "seed": i, "temperature": 0.7 if i % 3 else 0.0}
+        options: dict[str, Any] = {"max_tokens": 30 + 3 * i, "seed": i, "temperature": 0.7 if i % 3 else 0.0}
         options |= {"top_p": 0.9} if i % 4 == 1 else {"top_k": 20} if i % 4 == 2 else {}
         options |= {"repetition_penalty": 1.2, "ignore_eos": True} if i % 2 else {}
         options |= {"n": 3} if i == 7 else {}
