@@ -118,6 +118,15 @@ def test_ids_with_gaps_keep_their_places(tmp_path: Path) -> None:
     assert tokenizer.decode([1300], skip_special=False) == "<|far|>"
 
 
+def test_an_absurd_id_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "byte-level")
+    document = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    document["model"]["vocab"]["far"] = 2**31
+    edit(tmp_path, **document)
+    with pytest.raises(InvalidModel, match="an id of 2147483648; 4194304 is the limit"):
+        Tokenizer.from_folder(tmp_path)
+
+
 def test_an_added_tokens_letters_are_not_bytes() -> None:
     tokenizer = Tokenizer.from_gguf(vocabularies.byte_level())
     tokenizer._backend.add_tokens([AddedToken("é!", normalized=False)])

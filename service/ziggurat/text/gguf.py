@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from math import isnan
+from numbers import Integral
 from typing import Any
 
 from ziggurat.errors import InvalidModel, Unsupported
-from ziggurat.text.tokenizer import Tokenizer
+from ziggurat.text.tokenizer import MAX_TOKENS, Tokenizer
 
 PREFIX = "tokenizer.ggml."
-MAX_TOKENS = 1 << 24
 _ROLES = {
     "bos_token": "bos_token_id",
     "eos_token": "eos_token_id",
@@ -66,15 +66,17 @@ class Vocabulary:
 
     def role(self, role: str) -> str | None:
         """The text of the token that plays `role`, None where the file names none."""
-        token = self.metadata.get(PREFIX + _ROLES[role])
-        if token is None:
+        token = self.token(_ROLES[role])
+        return None if token is None else self.tokens[token]
+
+    def token(self, name: str) -> int | None:
+        """The id under a key, None where there is none or the value that converters write for none."""
+        value = self.metadata.get(PREFIX + name)
+        if value is None or (isinstance(value, Integral) and int(value) in (-1, 0xFFFFFFFF)):
             return None
-        # -1 and 2^32-1 are what converters write for "none".
-        if not 0 <= int(token) < len(self.tokens):
-            if int(token) in (-1, 0xFFFFFFFF):
-                return None
-            raise InvalidModel(f"{PREFIX}{_ROLES[role]} is {token}, there are {len(self.tokens)} tokens")
-        return self.tokens[int(token)]
+        if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= int(value) < len(self.tokens):
+            raise InvalidModel(f"{PREFIX}{name} is {value!r:.40}, there are {len(self.tokens)} tokens")
+        return int(value)
 
     def of_type(self, *types: TokenType) -> list[int]:
         return [i for i, kind in enumerate(self.types) if kind in types]
@@ -136,8 +138,8 @@ def _array(metadata: Mapping[str, Any], name: str) -> Sequence[Any]:
     value = metadata.get(PREFIX + name, ())
     if isinstance(value, str | bytes) or not hasattr(value, "__len__") or not hasattr(value, "__iter__"):
         raise InvalidModel(f"{PREFIX}{name} is no array")
-    if len(value) > MAX_TOKENS:
-        raise InvalidModel(f"{PREFIX}{name} has {len(value)} entries; {MAX_TOKENS} is the limit")
+    if len(value) > 4 * MAX_TOKENS:  # merges are more than tokens
+        raise InvalidModel(f"{PREFIX}{name} has {len(value)} entries; {4 * MAX_TOKENS} is the limit")
     return list(value)
 
 
@@ -201,9 +203,9 @@ def _merges(metadata: Mapping[str, Any], ids: Mapping[str, int]) -> list[tuple[s
 
 
 def _stop_ids(vocabulary: Vocabulary) -> list[int]:
-    named = [vocabulary.metadata.get(PREFIX + name) for name in ("eot_token_id", "eom_token_id")]
+    named = [vocabulary.token(name) for name in ("eot_token_id", "eom_token_id")]
     ends = [i for i in vocabulary.of_type(TokenType.CONTROL) if vocabulary.tokens[i] in _ENDS]
-    return [int(token) for token in named if token is not None] + ends
+    return [token for token in named if token is not None] + ends
 
 
 def _chat_templates(metadata: Mapping[str, Any]) -> dict[str, str]:

@@ -15,6 +15,8 @@ from ziggurat.text.pieces import Pieces
 if TYPE_CHECKING:
     import tokenizers
 
+MAX_TOKENS = 1 << 22  # ids; the largest published vocabularies have a sixteenth of it
+
 
 class Tokenizer:
     """Wraps a `tokenizers.Tokenizer`. Immutable once `fit` has been called, so any number of threads may use it.
@@ -41,6 +43,10 @@ class Tokenizer:
         self._backend = backend
         self._ids: dict[str, int] = backend.get_vocab(with_added_tokens=True)
         self.vocab_size = max(self._ids.values(), default=-1) + 1
+        if self.vocab_size > MAX_TOKENS:
+            raise InvalidModel(
+                f"the tokenizer has a token with the id {self.vocab_size - 1}; {MAX_TOKENS} is the limit"
+            )
         added = backend.get_added_tokens_decoder()
         self.special_ids = frozenset(i for i, token in added.items() if token.special)
         self.special_tokens = dict(special_tokens or {})
