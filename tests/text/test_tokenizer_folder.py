@@ -123,7 +123,7 @@ def test_an_absurd_id_is_refused(tmp_path: Path) -> None:
     document = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
     document["model"]["vocab"]["far"] = 2**31
     edit(tmp_path, **document)
-    with pytest.raises(InvalidModel, match="an id of 2147483648; 4194304 is the limit"):
+    with pytest.raises(InvalidModel, match="the id 2147483648; 4194304 is the limit"):
         Tokenizer.from_folder(tmp_path)
 
 
