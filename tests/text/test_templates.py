@@ -138,6 +138,23 @@ def test_arguments_written_as_text_become_an_object() -> None:
     assert call["function"]["arguments"] == '{"a": [1, "é"]}', "the caller's message stays as it was"
 
 
+def test_templates_that_want_arguments_as_text_get_text() -> None:
+    source = "{% for m in messages %}{{ '<' + m.tool_calls[0].function.arguments + '>' if m.tool_calls }}{% endfor %}"
+    for arguments in ('{"a": "é"}', {"a": "é"}):
+        call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}}
+        assert template(source).render([USER, {"role": "assistant", "tool_calls": [call]}]) == '<{"a": "é"}>'
+    assert template(CHATML).object_arguments and template(MISTRAL).object_arguments
+
+
+def test_formats_that_only_look_wide() -> None:
+    assert template("{{ 'since 2024: %s, %5.2f%%' % ('x', 1.5) }}").render([USER]) == "since 2024: x,  1.50%"
+    assert template("{{ '{{2024}} {:>5} {0}'.replace('{0}', '') }}").render([USER]) == "{{2024}} {:>5} "
+    assert template("{{ '{{x}} 2024 {:>3}'.format(1) }}").render([USER]) == "{x} 2024   1"
+    for wide in ("'%(a)99999d' % {'a': 1}", "'%-9999d' % 1", "'{:09999}'.format(1)", "'{a:{b}}'.format(a=1, b=9)"):
+        with pytest.raises(InvalidModel, match="width of thousands"):
+            template("{{ " + wide + " }}").render([USER])
+
+
 def test_developer_is_system_where_the_template_does_not_know_it() -> None:
     assert template(CHATML).render([SYSTEM | {"role": "developer"}, USER]) == template(CHATML).render([SYSTEM, USER])
 

@@ -46,16 +46,21 @@ def joined(index: int, parts: list[Any]) -> str:
     return "\n".join(texts)
 
 
-def read_arguments(call: Any) -> None:
-    """The API writes a call's arguments as text, templates read an object."""
+def shape_arguments(call: Any, as_object: bool) -> None:
+    """The API writes a call's arguments as text; most templates read an object, some want the text."""
     function = call.get("function") if isinstance(call, dict) else None
-    if isinstance(function, dict) and isinstance(function.get("arguments"), str):
+    if not isinstance(function, dict):
+        return
+    arguments = function.get("arguments")
+    if as_object and isinstance(arguments, str):
         try:
-            read = json.loads(function["arguments"] or "{}")
+            read = json.loads(arguments or "{}")
         except (ValueError, RecursionError):
             return
         if isinstance(read, dict):
             function["arguments"] = plain(read)
+    elif not as_object and isinstance(arguments, dict):
+        function["arguments"] = json.dumps(arguments, ensure_ascii=False)
 
 
 def tag(chat: list[dict[str, Any]]) -> None:

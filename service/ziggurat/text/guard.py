@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ziggurat.text.conversation import TAG
-from ziggurat.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from ziggurat.text.tokenizer import Tokenizer
 
 MARK = "\ufdd0"  # a Unicode noncharacter: it breaks up special tokens in what users send
 

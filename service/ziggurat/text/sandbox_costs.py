@@ -26,7 +26,9 @@ METHODS: dict[type, frozenset[str]] = {
     type(None): frozenset(),
 }
 _PADDING = {"center", "ljust", "rjust", "zfill"}
-_WIDE_FORMAT = re.compile(r"\d{4,}|\*|\{[^{}]*\{")  # widths of four digits, or computed ones
+# Widths of four digits, or computed ones, as `%` and `str.format` write them.
+_WIDE_PERCENT = re.compile(r"%(?:\([^)]*\))?[^%a-zA-Z]*?(?:\d{4}|\*)")
+_WIDE_BRACES = re.compile(r"\{[^{}]*:[^{}]*\d{4}|\{[^{}]*\{")
 COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     "eq": operator.eq,
     "ne": operator.ne,
@@ -70,7 +72,7 @@ def charge_method(budget: Budget, owner: Any, name: str, args: tuple[Any, ...]) 
 
 
 def check_format(budget: Budget, form: str, values: list[Any]) -> None:
-    if _WIDE_FORMAT.search(form):
+    if _WIDE_PERCENT.search(form) or _WIDE_BRACES.search(form.replace("{{", "").replace("}}", "")):
         raise BudgetError("it formats to a width of thousands")
     # Each value may be written as often as the format has places.
     budget.charge(len(form) + (1 + form.count("%") + form.count("{")) * (1000 + budget.weigh(values)))

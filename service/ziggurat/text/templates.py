@@ -8,8 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ziggurat.errors import InvalidArgument, InvalidModel, TooLarge, ZigguratError
-from ziggurat.text.conversation import TAG, extra, joined, plain, read_arguments, tag, weight
-from ziggurat.text.guard import Guard
+from ziggurat.text.conversation import TAG, extra, joined, plain, shape_arguments, tag, weight
 
 if TYPE_CHECKING:
     from ziggurat.text.tokenizer import Tokenizer
@@ -119,19 +118,32 @@ class ChatTemplate:
 
         Args and errors as for `render`.
         """
-        guard = Guard(tokenizer)
+        guard = tokenizer.guard
         marked = [guard.mark(message) for message in messages]
         return guard.encode(self.render(marked, guard.mark(tools), **{k: guard.mark(v) for k, v in kwargs.items()}))
 
     @cached_property
     def accepts_parts(self) -> bool:
         """Whether the template reads content as a list of parts; otherwise parts are joined to text before."""
-        probe = [{"role": "user", "content": [{"type": "text", "text": "PROBE"}]}]
+        text = self._probe([{"role": "user", "content": [{"type": "text", "text": "PROBE"}]}])
+        return text is not None and "PROBE" in text and "'type'" not in text and '"type"' not in text
+
+    @cached_property
+    def object_arguments(self) -> bool:
+        """Whether the template reads a call's arguments as an object; otherwise it is given their text."""
+
+        def accepts(arguments: Any) -> bool:
+            call = {"id": "123456789", "type": "function", "function": {"name": "f", "arguments": arguments}}
+            user = {"role": "user", "content": "x"}
+            return self._probe([user, {"role": "assistant", "content": "", "tool_calls": [call]}]) is not None
+
+        return accepts({"a": 1}) or not accepts('{"a": 1}')
+
+    def _probe(self, messages: list[dict[str, Any]]) -> str | None:
         try:
-            text = self._run({"messages": probe, "tools": None, "documents": None, "add_generation_prompt": True})
+            return self._run({"messages": messages, "tools": None, "documents": None, "add_generation_prompt": True})
         except ZigguratError:
-            return False
-        return "PROBE" in text and "'type'" not in text and '"type"' not in text
+            return None
 
     def _chat(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
         if not isinstance(messages, list | tuple):
@@ -149,7 +161,7 @@ class ChatTemplate:
         if isinstance(content, list) and not self.accepts_parts:
             made["content"] = joined(index, content)
         for call in made.get("tool_calls") or ():
-            read_arguments(call)
+            shape_arguments(call, self.object_arguments)
         return made
 
     def _run(self, variables: dict[str, Any]) -> str:

@@ -15,6 +15,8 @@ from ziggurat.text.pieces import Pieces
 if TYPE_CHECKING:
     import tokenizers
 
+    from ziggurat.text.guard import Guard
+
 MAX_TOKENS = 1 << 22  # ids; the largest published vocabularies have a sixteenth of it
 
 
@@ -155,6 +157,13 @@ class Tokenizer:
     def token_text(self, token: int) -> str:
         """`token_bytes` as text, U+FFFD for what is no whole character."""
         return self.pieces.piece(token).decode("utf-8", "replace")
+
+    @cached_property
+    def guard(self) -> Guard:
+        """Keeps special tokens in what users send from becoming special; see `ChatTemplate.prompt`."""
+        from ziggurat.text.guard import Guard
+
+        return Guard(self)
 
     @cached_property
     def _inner(self) -> tokenizers.Tokenizer:
