@@ -14,15 +14,32 @@ from ziggurat.version import __version__
 
 if TYPE_CHECKING:
     from ziggurat.engine import CancelToken, Engine, Model
-    from ziggurat.loading import load
+    from ziggurat.language import LanguageModel, TextEncoder, TokenEvent
+    from ziggurat.loading import load, load_encoder, load_llm
 
-__all__ = ["CancelToken", "Engine", "Model", "__version__", "load"]
+__all__ = [
+    "CancelToken",
+    "Engine",
+    "LanguageModel",
+    "Model",
+    "TextEncoder",
+    "TokenEvent",
+    "__version__",
+    "load",
+    "load_encoder",
+    "load_llm",
+]
 
 _HOMES = {
     "CancelToken": "ziggurat.engine",
     "Engine": "ziggurat.engine",
+    "LanguageModel": "ziggurat.language",
     "Model": "ziggurat.engine",
+    "TextEncoder": "ziggurat.language",
+    "TokenEvent": "ziggurat.language",
     "load": "ziggurat.loading",
+    "load_encoder": "ziggurat.loading",
+    "load_llm": "ziggurat.loading",
 }
 
 

@@ -19,7 +19,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_help_teaches_with_examples() -> None:
     text = ziggurat("--help").stdout
     assert "ziggurat serve ./models" in text
-    assert all(word in text for word in ("serve", "bench", "inspect", "check", "config", "devices"))
+    assert all(word in text for word in ("serve", "bench", "inspect", "check", "verify", "config", "devices"))
     assert "mobilenet.onnx --name vision/mobilenet" in ziggurat("serve", "--help").stdout
 
 
@@ -32,14 +32,14 @@ def test_help_imports_neither_the_server_nor_the_engine() -> None:
         assert f"'{name}'" not in loaded, f"--help imports {name}"
 
 
-@pytest.mark.parametrize("command", [["serve"], ["inspect"], ["bench"], ["check"]])
+@pytest.mark.parametrize("command", [["serve"], ["inspect"], ["bench"], ["check"], ["verify"]])
 def test_a_path_that_does_not_exist_is_one_line_and_status_2(command: list[str]) -> None:
     run = ziggurat(*command, "no/such/model.onnx")
     assert run.returncode == 2 and run.stdout == ""
     assert run.stderr.startswith("error: ") and run.stderr.count("\n") == 1 and "no/such/model.onnx" in run.stderr
 
 
-@pytest.mark.parametrize("command", [["inspect"], ["bench"], ["check"]])
+@pytest.mark.parametrize("command", [["inspect"], ["bench"], ["check"], ["verify"]])
 def test_a_file_that_is_no_model_is_one_line_and_status_2(command: list[str], tmp_path: Path) -> None:
     path = tmp_path / "noise.onnx"
     path.write_bytes(b"this is no model at all")

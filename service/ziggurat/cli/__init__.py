@@ -26,7 +26,7 @@ Examples:
 """,
 )
 
-Model = Annotated[Path, typer.Argument(help="An .onnx file.", show_default=False)]
+Model = Annotated[Path, typer.Argument(help="An .onnx or .gguf file, or a Hugging Face folder.", show_default=False)]
 Threads = Annotated[int | None, typer.Option(help="Worker threads; default: what the machine grants.")]
 Isa = Annotated[str | None, typer.Option(help="Force a lower instruction set, as `avx2`.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -131,6 +131,30 @@ def check(
     from ziggurat.cli import benchmark, models
 
     if not models.check(model, benchmark.Shape(batch, seq, benchmark.parse_dims(dim or []))):
+        raise typer.Exit(1)
+
+
+@app.command()
+def verify(
+    model: Model,
+    against: Annotated[
+        str | None, typer.Option(help="`onnxruntime`, `transformers` or `llama.cpp`; default: what fits the model.")
+    ] = None,
+    prompt: Annotated[str | None, typer.Option(help="Text for a language model; default: random token ids.")] = None,
+    tokens: Annotated[int, typer.Option(min=1, help="How many random token ids.")] = 32,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Largest difference allowed, as a part of the largest magnitude.")
+    ] = None,
+) -> None:
+    """Compares a model of your own with the engine that runs it today, which must be installed beside this package.
+
+    - `ziggurat verify resnet50.onnx --against onnxruntime`
+    - `ziggurat verify ./Qwen3-0.6B --against transformers --prompt "Once upon a time"`
+    - `ziggurat verify model-Q4_K_M.gguf --against llama.cpp`
+    """
+    from ziggurat.cli import comparing
+
+    if not comparing.verify(model, against, prompt, tokens, tolerance):
         raise typer.Exit(1)
 
 

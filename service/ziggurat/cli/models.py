@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 import ziggurat
 from ziggurat.cli.benchmark import Shape, random_feeds
 from ziggurat.engine import usable_isas
+from ziggurat.formats.architectures.encoder_reader import is_encoder
 
 if TYPE_CHECKING:
     from ziggurat.types import TensorSpec
@@ -22,10 +24,11 @@ TOLERANCE = 1e-4  # of an output's largest magnitude: what sums in another order
 
 def inspect(path: Path, whole_plan: bool, threads: int | None, isa: str | None, as_json: bool) -> None:
     engine = ziggurat.Engine(threads=threads, isa=isa)
-    model = ziggurat.load(path, engine=engine)
+    model, facts = _load(path, engine)
     plan = model.plan()
     report: dict[str, Any] = {
         "model": str(path),
+        **facts,
         "inputs": [_spec(spec) for spec in model.inputs],
         "outputs": [_spec(spec) for spec in model.outputs],
         "fingerprint": plan.fingerprint,
@@ -43,6 +46,17 @@ def inspect(path: Path, whole_plan: bool, threads: int | None, isa: str | None, 
     engine.close()
 
 
+def _load(path: Path, engine: ziggurat.Engine) -> tuple[ziggurat.Model, dict[str, Any]]:
+    """Any kind of model, and what is to be known of language models and encoders."""
+    if path.suffix == ".onnx":
+        return ziggurat.load(path, engine=engine), {}
+    if is_encoder(path):
+        encoder = ziggurat.load_encoder(path, engine=engine)
+        return encoder.model, {"spec": dataclasses.asdict(encoder.spec)}
+    language = ziggurat.load_llm(path, engine=engine, max_sequences=1, kv_memory=1 << 24)
+    return language.model, {"spec": dataclasses.asdict(language.spec)}
+
+
 def _spec(spec: TensorSpec) -> dict[str, Any]:
     names = spec.dim_names or (None,) * len(spec.shape or ())
     shape = [name or extent for extent, name in zip(spec.shape or (), names, strict=True)]
@@ -51,6 +65,7 @@ def _spec(spec: TensorSpec) -> dict[str, Any]:
 
 def _text(report: dict[str, Any]) -> str:
     lines = [report["model"]]
+    lines += [f"  {name:<16} {value}" for name, value in report.get("spec", {}).items()]
     for kind in ("inputs", "outputs"):
         for spec in report[kind]:
             shape = "of any rank" if spec["shape"] is None else f"[{', '.join(_extent(one) for one in spec['shape'])}]"
@@ -74,7 +89,7 @@ def check(path: Path, shape: Shape) -> bool:
     got = optimised.run(feeds)
     want = ziggurat.load(path, device=plainest, engine=engine, optimize=False).run(feeds)
     typer.echo(f"optimised on cpu against unoptimised on {plainest}")
-    apart = {name: _distance(got[name], want[name]) for name in want}
+    apart = {name: distance(got[name], want[name]) for name in want}
     for name, distance in apart.items():
         verdict = "agrees" if distance <= TOLERANCE else "DIFFERS"
         typer.echo(f"{verdict}  {name}: {distance:.2e} of the largest magnitude (allowed {TOLERANCE:.0e})")
@@ -82,7 +97,7 @@ def check(path: Path, shape: Shape) -> bool:
     return max(apart.values(), default=0.0) <= TOLERANCE
 
 
-def _distance(got: Any, want: Any) -> float:
+def distance(got: Any, want: Any) -> float:
     """The largest difference as a part of the largest magnitude; infinite where the two cannot be compared."""
     if not isinstance(want, np.ndarray) or want.dtype == object:
         return 0.0 if str(got) == str(want) else math.inf
