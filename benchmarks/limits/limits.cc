@@ -131,11 +131,9 @@ class Bench {
     flops_ = ops * kRounds * threads() / all;
     Add("float32 multiply-add, 1 thread", ops * kRounds / one * 1e-9, "GF/s");
     Add(Cat("float32 multiply-add, ", threads(), " threads"), flops_ * 1e-9, "GF/s");
-    if (peak_.dot_int8) {
-      const double int_ops = peak_.dot_int8(1);
-      const double time = Best(options_.seconds, [&] { OnAll([&](int) { peak_.dot_int8(kRounds); }); });
-      Add(Cat("int8 dot products, ", threads(), " threads"), int_ops * kRounds * threads() / time * 1e-9, "GOP/s");
-    }
+    const double int_ops = peak_.dot_int8(1);
+    const double time = Best(options_.seconds, [&] { OnAll([&](int) { peak_.dot_int8(kRounds); }); });
+    Add(Cat("int8 dot products, ", threads(), " threads"), int_ops * kRounds * threads() / time * 1e-9, "GOP/s");
     constexpr size_t kFloats = size_t{64} << 20;  // 256 MiB: beyond any cache
     Floats data(kFloats + 1024);
     volatile float sink = 0;

@@ -9,7 +9,7 @@ namespace ziggurat::bench {
 struct Peak {
   // Runs `rounds` rounds of independent multiply-adds on registers; returns the operations done (2 per multiply-add).
   double (*fma)(int64_t rounds);
-  double (*dot_int8)(int64_t rounds);               // null where the instruction set has none
+  double (*dot_int8)(int64_t rounds);               // the same of byte products summed in pairs or fours
   float (*read)(const float* data, size_t floats);  // reads all, returns something that depends on it
 };
 

@@ -5,6 +5,7 @@
 PYBIND11_MODULE(_native, module) {
   module.doc() = "The native core. Private: use ziggurat.engine.";
   ziggurat::bindings::RegisterErrors();
+  ziggurat::bindings::BindEncode(module);
   ziggurat::bindings::BindGraph(module);
   ziggurat::bindings::BindEngine(module);
   ziggurat::bindings::BindModel(module);

@@ -6,6 +6,7 @@
 namespace ziggurat::bindings {
 
 void BindGraph(pybind11::module_& module);
+void BindEncode(pybind11::module_& module);
 void BindEngine(pybind11::module_& module);
 void BindModel(pybind11::module_& module);
 void BindGenerator(pybind11::module_& module);

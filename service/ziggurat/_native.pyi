@@ -5,6 +5,10 @@ from typing import Any
 
 import numpy as np
 
+def quantize_rows(
+    data: bytes | memoryview | np.ndarray[Any, Any], dtype: int, rows: int, k: int, ggml_type: int, threads: int = 0
+) -> bytes: ...
+
 class Engine:
     def __init__(self, threads: int, memory_limit: int, isa: str | None) -> None: ...
     @property

@@ -7,10 +7,6 @@
 namespace ziggurat::cpu::ZIGGURAT_ISA {
 namespace {
 
-// From so many tokens on, a strip's groups are unpacked once for all of them instead of once a tile: at 4 tokens a
-// tile unpacking is a sixth (4 bits) to two fifths (5 and 6 bits) of the tile's instructions, and a panel costs one
-// pass more.
-constexpr int64_t kPanelTokens = 3 * kMaxTokens;
 // Groups of a panel: 16 groups of at most 704 bytes are 11 KiB, a third of the first-level cache. A multiple of every
 // record.
 constexpr int64_t kPanelGroups = 16;
@@ -61,8 +57,7 @@ class Product {
       if (tokens >= kPanelTokens)
         Pass(token, tokens);
       else
-        for (int64_t strip = args_.first_strip; strip < args_.last_strip; ++strip)
-          RunTiles(LinearTiles<Format>::kTiles, TileOf(strip, token, 0, groups_), tokens);
+        Stream(token, tokens);
     }
   }
 
@@ -81,6 +76,17 @@ class Product {
     tile.accumulate = group > 0;
     tile.bias = group + groups == groups_ && args_.bias ? args_.bias + strip * kStripRows : nullptr;
     return tile;
+  }
+
+  // Few tokens read the weights as they come. Two tiles or more take turns every few groups, which then wait for the
+  // second one in the first-level cache while the next are on their way from memory.
+  void Stream(int64_t token, int64_t tokens) const {
+    const int64_t step = tokens <= kMaxTokens ? groups_ : kPanelGroups;
+    for (int64_t strip = args_.first_strip; strip < args_.last_strip; ++strip)
+      for (int64_t group = 0; group < groups_; group += step) {
+        const int64_t groups = groups_ - group < step ? groups_ - group : step;
+        RunTiles(LinearTiles<Format>::kTiles, TileOf(strip, token, group, groups), tokens);
+      }
   }
 
   // Groups outermost: the tokens' share of a few groups stays in the second-level cache while all strips pass.

@@ -20,7 +20,17 @@
 
 namespace ziggurat::cpu {
 
-enum class LinearFormat : uint8_t { kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ8_0, kQ4_K, kQ5_K, kQ6_K };
+// The numbers are GGML's, as in tensor/encoding.h, which kernel units cannot include.
+enum class LinearFormat : int {
+  kQ4_0 = 2,
+  kQ4_1 = 3,
+  kQ5_0 = 6,
+  kQ5_1 = 7,
+  kQ8_0 = 8,
+  kQ4_K = 12,
+  kQ5_K = 13,
+  kQ6_K = 14
+};
 
 inline constexpr int64_t kStripRows = 16;
 inline constexpr int64_t kLinearGroup = 32;

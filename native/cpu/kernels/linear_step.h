@@ -31,6 +31,11 @@ constexpr bool kInt32Sums = false;
 // Tokens of one tile. AVX-512: 8 sums of int32, 8 of float32, codes and q; AVX2: 4 x 2 sums of int16 and codes, q and a
 // product are 12 of its 16 registers, the float32 sums wait in the first-level cache; SSE has four registers a strip.
 constexpr int kMaxTokens = kLanes == 16 ? 8 : kLanes == 8 ? 4 : 2;
+// From so many tokens on, a strip's groups are unpacked once for all of them instead of once a tile: at 4 tokens a
+// tile unpacking is a sixth (4 bits) to two fifths (5 and 6 bits) of the tile's instructions, and a panel costs one
+// pass more. Tokens are cut evenly, so that a panel's tiles have at least so many: 4 tiles of 3 kMaxTokens + 1.
+constexpr int kPanelTokens = 3 * kMaxTokens;
+constexpr int kLeastPanelTile = (kPanelTokens + 1) / 4;
 
 ZIGGURAT_INLINE I32 LoadCodes(const uint8_t* p) { return Load(reinterpret_cast<const int32_t*>(p)); }
 ZIGGURAT_INLINE void StoreCodes(I32 a, uint8_t* p) { Store(a, reinterpret_cast<int32_t*>(p)); }

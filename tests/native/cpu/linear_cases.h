@@ -10,21 +10,21 @@
 
 #include "cpu/isas.h"
 #include "cpu/matrix_cases.h"
+#include "tensor/encoding.h"
 
 namespace ziggurat::test {
 
 struct LinearCase {
   cpu::LinearFormat format;
   const char* name;
-  int ggml_type;
   int64_t elements, bytes;  // a block
   int64_t d, m;             // where its float16 scales lie; -1: none
 };
 inline constexpr LinearCase kLinearCases[] = {
-    {cpu::LinearFormat::kQ4_0, "Q4_0", 2, 32, 18, 0, -1},   {cpu::LinearFormat::kQ4_1, "Q4_1", 3, 32, 20, 0, 2},
-    {cpu::LinearFormat::kQ5_0, "Q5_0", 6, 32, 22, 0, -1},   {cpu::LinearFormat::kQ5_1, "Q5_1", 7, 32, 24, 0, 2},
-    {cpu::LinearFormat::kQ8_0, "Q8_0", 8, 32, 34, 0, -1},   {cpu::LinearFormat::kQ4_K, "Q4_K", 12, 256, 144, 0, 2},
-    {cpu::LinearFormat::kQ5_K, "Q5_K", 13, 256, 176, 0, 2}, {cpu::LinearFormat::kQ6_K, "Q6_K", 14, 256, 210, 208, -1},
+    {cpu::LinearFormat::kQ4_0, "Q4_0", 32, 18, 0, -1},  {cpu::LinearFormat::kQ4_1, "Q4_1", 32, 20, 0, 2},
+    {cpu::LinearFormat::kQ5_0, "Q5_0", 32, 22, 0, -1},  {cpu::LinearFormat::kQ5_1, "Q5_1", 32, 24, 0, 2},
+    {cpu::LinearFormat::kQ8_0, "Q8_0", 32, 34, 0, -1},  {cpu::LinearFormat::kQ4_K, "Q4_K", 256, 144, 0, 2},
+    {cpu::LinearFormat::kQ5_K, "Q5_K", 256, 176, 0, 2}, {cpu::LinearFormat::kQ6_K, "Q6_K", 256, 210, 208, -1},
 };
 
 // Any bytes are codes and factors; scales are float16 of either sign, 2^-9 to 2^-5, of full precision.
@@ -60,8 +60,10 @@ struct LinearProblem {
         packed(strips() * kernel.strip_bytes(c.format, columns) / 4, 0, NAN),
         weights(static_cast<size_t>(rows * columns)) {
     kernels.pack({format.format, blocks.data(), n, k, 0, strips(), bytes()});
-    for (int64_t row = 0; row < n; ++row) kernels.unpack_row(format.format, bytes(), k, row, &weights[row * k]);
+    Decode();
   }
+  // The weights as the format defines them.
+  void Decode() { DequantizeGgml(GgmlEncoding(static_cast<int>(format.format)), blocks.data(), n * k, weights.data()); }
   int64_t strips() const { return (n + cpu::kStripRows - 1) / cpu::kStripRows; }
   std::byte* bytes() { return reinterpret_cast<std::byte*>(packed.data()); }
 

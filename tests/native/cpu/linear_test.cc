@@ -73,6 +73,18 @@ TEST(linear_input_is_quantised_by_the_stated_rule) {
   }
 }
 
+TEST(linear_packed_rows_decode_to_the_bits_of_the_format) {
+  for (const cpu::KernelTable* table : HostTables())
+    for (const LinearCase& format : kLinearCases) {
+      LinearProblem p(*table->linear, format, 21, 3 * format.elements, 51);
+      std::vector<float> row(static_cast<size_t>(p.k));
+      for (int64_t i = 0; i < p.n; ++i) {
+        p.kernels.unpack_row(format.format, p.bytes(), p.k, i, row.data());
+        CHECK(SameBits(row.data(), &p.weights[i * p.k], p.k), table->isa, " ", format.name, " row ", i);
+      }
+    }
+}
+
 TEST(linear_matches_float64_for_every_format_and_tail) {
   for (const cpu::KernelTable* table : HostTables())
     for (const LinearCase& format : kLinearCases)
@@ -104,8 +116,7 @@ TEST(linear_extreme_codes_do_not_overflow_the_narrow_sums) {
           if (!scale) p.blocks[i] = static_cast<uint8_t>(fill);
         }
         p.kernels.pack({format.format, p.blocks.data(), n, k, 0, 1, p.bytes()});
-        for (int64_t row = 0; row < n; ++row)
-          p.kernels.unpack_row(format.format, p.bytes(), k, row, &p.weights[row * k]);
+        p.Decode();
         std::vector<float> x(t * k);  // all as large as the group's largest: all up, all down, in turns of two
         for (int64_t j = 0; j < k; ++j) x[j] = 1, x[k + j] = -1, x[2 * k + j] = j % 4 < 2 ? 1.0f : -1.0f;
         const LinearProblem::Input input = p.Quantize(x.data(), t);
