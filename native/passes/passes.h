@@ -12,6 +12,7 @@ extern const Pass kFoldConstants;
 extern const Pass kFoldConvScale;
 extern const Pass kFoldShapes;
 extern const Pass kFuseConv;
+extern const Pass kFuseGate;
 extern const Pass kFuseMatMul;
 extern const Pass kInlineIf;
 extern const Pass kMergeCasts;

@@ -25,6 +25,7 @@ constexpr PipelineRow kPipeline[] = {
     {kFoldConvScale,      "before fusion: a BatchNormalization between Conv and Relu would stop it"},
     {kFuseConv,           "last but one: everything that can be an epilogue has its final form"},
     {kFuseMatMul,         "with fuse_conv; the two touch different nodes"},
+    {kFuseGate,           "after fuse_matmul, which may have taken the activation as an epilogue"},
     {kEliminateIdentity,  "for what the rewrites above left over"},
     {kEliminateCommon,    "for constants that folding made twice"},
     {kEliminateDead,      "the plan is made of what is left"},
