@@ -1,10 +1,11 @@
-#include "runtime/model.h"
-
 #include <pybind11/stl.h>
+
+#include <set>
 
 #include "bindings/convert.h"
 #include "bindings/module.h"
 #include "device/kv_pool.h"
+#include "runtime/check.h"
 
 namespace ziggurat::bindings {
 namespace {
@@ -135,6 +136,62 @@ py::list Profile(const Model& model, const py::list& feeds) {
   return out;
 }
 
+py::list Check(const std::shared_ptr<Model>& model, const py::list& feeds) {
+  Call call;
+  SetFeeds(call, *model, feeds);
+  std::vector<StepCheck> checks;
+  {
+    py::gil_scoped_release release;
+    checks = CheckSteps(*model, call.request);
+  }
+  py::list out;
+  for (const StepCheck& check : checks) {
+    py::dict row;
+    row["op"] = check.op;
+    row["node"] = check.node;
+    row["kernel"] = check.kernel;
+    row["distance"] = check.distance;
+    row["problem"] = check.problem;
+    out.append(std::move(row));
+  }
+  return out;
+}
+
+// Inputs, steps and outputs as a graph: what each reads and writes, by value names.
+py::list PlanGraph(const Model& model) {
+  const Plan& plan = model.plan();
+  std::set<int> written(plan.inputs.begin(), plan.inputs.end());
+  for (const Step& step : plan.steps) written.insert(step.outputs.begin(), step.outputs.end());
+  py::list out;
+  const auto add = [&](std::string op, const std::string& node, std::string kernel, std::string_view device,
+                       const std::vector<int>& inputs, const std::vector<int>& outputs) {
+    py::list reads, writes, types;
+    for (int slot : inputs) {
+      // A static view has no step: what reads it reads what it shows.
+      while (slot >= 0 && plan.slots[slot].storage == Storage::kView && !written.contains(slot))
+        slot = plan.slots[slot].view_of;
+      if (slot >= 0) reads.append(plan.slots[slot].value->name);
+    }
+    for (int slot : outputs) {
+      if (slot < 0) continue;
+      writes.append(plan.slots[slot].value->name);
+      types.append(plan.scope->ToString(plan.slots[slot].value->type));
+    }
+    py::dict row;
+    row["op"] = op, row["node"] = node, row["kernel"] = kernel, row["device"] = device;
+    row["inputs"] = reads, row["outputs"] = writes, row["types"] = types;
+    out.append(std::move(row));
+  };
+  for (size_t i = 0; i < plan.inputs.size(); ++i) add("input", model.inputs()[i].name, "", "", {}, {plan.inputs[i]});
+  for (const Step& step : plan.steps)
+    add(step.kind == Step::Kind::kCopy ? "copy" : std::string(step.node->op->name), step.node->name,
+        step.kernel ? std::string(step.kernel->name()) : "runtime", plan.devices[step.device]->name(), step.inputs,
+        step.outputs);
+  for (size_t i = 0; i < plan.outputs.size(); ++i)
+    add("output", model.outputs()[i].name, "", "", {plan.outputs[i]}, {});
+  return out;
+}
+
 py::list Passes(const Model& model) {
   py::list out;
   for (const PassRecord& record : model.passes()) {
@@ -157,17 +214,20 @@ void BindModel(py::module_& module) {
       .def_property_readonly("cancelled", &CancelToken::cancelled);
   py::class_<Model, std::shared_ptr<Model>>(module, "Model")
       .def(py::init([](std::shared_ptr<Engine> engine, std::shared_ptr<Graph> graph, std::string device, int threads,
-                       bool optimize, std::vector<std::string> disabled_passes) {
-             const ModelOptions options{std::move(device), threads, optimize, std::move(disabled_passes)};
+                       bool optimize, std::vector<std::string> disabled_passes, bool keep_constants) {
+             const ModelOptions options{std::move(device), threads, optimize, std::move(disabled_passes),
+                                        keep_constants};
              py::gil_scoped_release release;
              return std::make_shared<Model>(std::move(engine), std::move(graph), options);
            }),
            py::arg("engine"), py::arg("graph"), py::arg("device"), py::arg("threads"), py::arg("optimize"),
-           py::arg("disabled_passes"))
+           py::arg("disabled_passes"), py::arg("keep_constants"))
       .def_property_readonly("inputs", [](const Model& model) { return Specs(model.inputs()); })
       .def_property_readonly("outputs", [](const Model& model) { return Specs(model.outputs()); })
       .def("run", &Run, py::arg("feeds"), py::arg("out"), py::arg("deadline"), py::arg("cancel"))
       .def("profile", &Profile, py::arg("feeds"))
+      .def("check", &Check, py::arg("feeds"))
+      .def("graph", &PlanGraph)
       .def("plan_text", [](const Model& model) { return model.plan().ToString(); })
       .def_property_readonly("fingerprint", [](const Model& model) { return model.plan().Fingerprint(); })
       .def_property_readonly("step_count", [](const Model& model) { return model.plan().steps.size(); })

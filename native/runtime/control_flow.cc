@@ -1,15 +1,22 @@
-// If and Loop: steps that own plans. A child frame takes its memory from arenas, so that it can be run any number of
-// times; what it hands back is copied out of memory that it does not own.
+// If and Loop: steps that own plans.
 #include <cstring>
 
 #include "ops/infer.h"
-#include "runtime/frame.h"
+#include "runtime/child_frame.h"
 
 namespace ziggurat {
 namespace {
 
-// Sub-plans nest as deep as their model; each level is a C++ frame.
 constexpr int kMaxDepth = 64;
+
+bool ReadBool(const TensorView& view, const Step& step) {
+  if (view.Count() != 1)
+    throw Error(Code::kInvalidArgument, "the condition must have one element, its shape is ", view.shape)
+        .AtNode(step.node->op->name, step.node->name);
+  return *view.As<bool>();
+}
+
+}  // namespace
 
 void CheckDepth(const Frame& frame, const Step& step) {
   int depth = 0;
@@ -35,13 +42,6 @@ void BindOuter(Frame& child, Frame& frame) {
   }
 }
 
-// Whether the bytes of a child's slot outlive the child's next use of its memory.
-bool IsOuter(const Plan& plan, int slot) {
-  const Storage storage = plan.slots[plan.Root(slot)].storage;
-  return storage == Storage::kCapture || storage == Storage::kConstant;
-}
-
-// Gives the child's value `from` to the frame's slot `to`, copying where the memory is not the frame's.
 void HandOver(Frame& child, int from, Frame& frame, int to) {
   if (to < 0) return;
   if (frame.plan.slots[to].storage == Storage::kObject) {
@@ -53,14 +53,16 @@ void HandOver(Frame& child, int from, Frame& frame, int to) {
   CopyElements(source, frame.views[to]);
 }
 
-bool ReadBool(const TensorView& view, const Step& step) {
-  if (view.Count() != 1)
-    throw Error(Code::kInvalidArgument, "the condition must have one element, its shape is ", view.shape)
-        .AtNode(step.node->op->name, step.node->name);
-  return *view.As<bool>();
+TensorView KeepForNext(Frame& child, int slot) {
+  TensorView view = child.views[slot];
+  const bool passed_through = child.plan.slots[child.plan.Root(slot)].storage == Storage::kInput;
+  if (passed_through && view.dtype != DType::kString && view.data) {
+    std::byte* own = child.arena->Allocate(view.Bytes());
+    if (view.Bytes()) std::memcpy(own, view.data, view.Bytes());
+    view.data = own;
+  }
+  return view;
 }
-
-}  // namespace
 
 void ExecuteIf(Frame& frame, const Step& step) {
   CheckDepth(frame, step);
@@ -145,14 +147,7 @@ class LoopRun {
   void Carry(size_t i) {
     const int slot = body_.outputs[i + 1];
     if (!child_.objects.empty()) objects_[i] = child_.objects[slot];
-    TensorView view = child_.views[slot];
-    const bool passed_through = body_.slots[body_.Root(slot)].storage == Storage::kInput;
-    if (passed_through && view.dtype != DType::kString && view.data) {
-      std::byte* own = child_.arena->Allocate(view.Bytes());
-      if (view.Bytes()) std::memcpy(own, view.data, view.Bytes());
-      view.data = own;
-    }
-    carried_[i] = view;
+    carried_[i] = KeepForNext(child_, slot);
   }
 
   void GiveCarried(size_t i) {

@@ -1,6 +1,7 @@
 #include "runtime/engine.h"
 
 #include "cpu/device.h"
+#include "device/registry.h"
 
 namespace ziggurat {
 namespace {
@@ -27,6 +28,7 @@ Engine::Engine(const EngineOptions& options)
       budget_(std::make_shared<Budget>(ChooseLimit(options))),
       weights_(memory_, budget_) {
   devices_.push_back(cpu::MakeCpuDevice(table_));
+  devices_.push_back(MakeReferenceDevice());
 }
 
 Device& Engine::device(std::string_view name) {

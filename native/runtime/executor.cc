@@ -178,6 +178,8 @@ void RunStep(Frame& frame, const Step& step) {
       return ExecuteIf(frame, step);
     case Step::Kind::kLoop:
       return ExecuteLoop(frame, step);
+    case Step::Kind::kScan:
+      return ExecuteScan(frame, step);
   }
 }
 
@@ -203,12 +205,23 @@ void RunProfiled(Frame& frame, const Step& step) {
   frame.scope.profile->push_back(entry);
 }
 
+void RunWatched(Frame& frame, const Step& step) {
+  const bool kernel = step.kind == Step::Kind::kKernel;
+  frame.scope.Synchronize();
+  if (kernel) frame.scope.watch->Before(frame, step);
+  RunStep(frame, step);
+  frame.scope.Synchronize();
+  if (kernel) frame.scope.watch->After(frame, step);
+}
+
 }  // namespace
 
 void Execute(Frame& frame) {
   for (const Step& step : frame.plan.steps) {
     frame.scope.limits.Poll();
-    if (frame.scope.profile)
+    if (frame.scope.watch)
+      RunWatched(frame, step);
+    else if (frame.scope.profile)
       RunProfiled(frame, step);
     else
       RunStep(frame, step);

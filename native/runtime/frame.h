@@ -26,11 +26,21 @@ struct RunLimits {
   }
 };
 
+struct Frame;
+
 struct StepProfile {
   const Step* step;
   double microseconds;
   double flops;
   size_t bytes;  // of inputs and outputs
+};
+
+// Sees each kernel's step of a run before and after it, all work done.
+class StepWatch {
+ public:
+  virtual ~StepWatch() = default;
+  virtual void Before(const Frame& frame, const Step& step) = 0;
+  virtual void After(const Frame& frame, const Step& step) = 0;
 };
 
 // Memory of devices other than the host, freed together.
@@ -62,6 +72,7 @@ struct RunScope {
   Team team;
   RunLimits limits;
   std::vector<StepProfile>* profile = nullptr;
+  StepWatch* watch = nullptr;
   DeviceMemory device_memory;
   std::vector<std::shared_ptr<void>> keep;  // strings
   std::vector<Reservation> reservations;
@@ -103,6 +114,7 @@ struct Frame {
 void Execute(Frame& frame);
 void ExecuteIf(Frame& frame, const Step& step);
 void ExecuteLoop(Frame& frame, const Step& step);
+void ExecuteScan(Frame& frame, const Step& step);
 
 // Copies elements of one type and count, strings included.
 void CopyElements(const TensorView& from, const TensorView& to);

@@ -82,7 +82,8 @@ Model::Model(std::shared_ptr<Engine> engine, std::shared_ptr<Graph> graph, const
   passes_ = RunPasses(*graph, context, passes);
   if (batch >= 0 && !rows_.independent)
     if (RowProof proof = ProveRowsIndependent(*graph, batch); proof.independent) rows_ = std::move(proof);
-  plan_ = MakePlan(std::move(graph), {&engine_->cpu(), &engine_->device(options.device), &engine_->weights()});
+  plan_ = MakePlan(std::move(graph),
+                   {&engine_->cpu(), &engine_->device(options.device), &engine_->weights(), options.keep_constants});
   weights_ = engine_->budget()->Reserve(plan_->weight_bytes, "the model's weights");
   layouts_ = std::make_unique<LayoutCache>(*plan_, threads_);
 }
@@ -201,6 +202,7 @@ std::vector<Output> Model::Run(const RunRequest& request) const {
                  .team = Team(engine_->thread_pool(), threads_),
                  .limits = request.limits,
                  .profile = request.profile,
+                 .watch = request.watch,
                  .device_memory = {},
                  .keep = {},
                  .reservations = {}};

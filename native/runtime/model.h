@@ -16,6 +16,7 @@ struct ModelOptions {
   int threads = 0;       // cap on the workers of one run; 0: all of the engine's
   bool optimize = true;  // run the passes
   std::vector<std::string> disabled_passes;
+  bool keep_constants = false;  // also what kernels have packed, so that steps can be checked (check.h)
 };
 
 struct InputSpec {
@@ -30,6 +31,7 @@ struct RunRequest {
   std::vector<TensorView> out;             // by output, or empty; data null: not given
   RunLimits limits;
   std::vector<StepProfile>* profile = nullptr;
+  StepWatch* watch = nullptr;
 };
 
 class Model {

@@ -41,7 +41,7 @@ struct Slot {
 class Plan;
 
 struct Step {
-  enum class Kind : uint8_t { kKernel, kView, kCopy, kIf, kLoop };
+  enum class Kind : uint8_t { kKernel, kView, kCopy, kIf, kLoop, kScan };
   Kind kind = Kind::kKernel;
   const Node* node = nullptr;  // kCopy: the node that the copy is made for
   std::unique_ptr<Kernel> kernel;
@@ -52,7 +52,7 @@ struct Step {
   bool checks = false;                          // an input's shape is known only now: inference checks it
   bool has_objects = false;                     // some input or output is not a tensor
   bool waits = false;                           // the host must see the outputs before it goes on
-  std::vector<std::unique_ptr<Plan>> subplans;  // kIf: then, else; kLoop: body
+  std::vector<std::unique_ptr<Plan>> subplans;  // kIf: then, else; kLoop, kScan: body
 };
 
 class Plan {
@@ -91,6 +91,7 @@ struct PlanOptions {
   Device* cpu = nullptr;
   Device* device = nullptr;  // the wanted one
   WeightStore* weights = nullptr;
+  bool keep_constants = false;  // those that no step reads, too
 };
 
 // Lowers `graph` in place (ops without a kernel are expanded) and plans it. Throws kUnsupported naming the ops that no

@@ -223,9 +223,7 @@ class Planner {
 
   void AddControlFlow(const Node& node) {
     Step step;
-    step.kind = node.op->Is("If") ? Step::Kind::kIf : Step::Kind::kLoop;
-    if (!node.op->Is("If") && !node.op->Is("Loop"))
-      throw Error(Code::kUnsupported, "this control-flow op is not supported yet").AtNode(node.op->name, node.name);
+    step.kind = node.op->Is("If") ? Step::Kind::kIf : node.op->Is("Loop") ? Step::Kind::kLoop : Step::Kind::kScan;
     step.node = &node;
     step.is_static = false;
     for (const Value* input : node.inputs) {
@@ -329,7 +327,7 @@ std::unique_ptr<Plan> MakePlan(std::shared_ptr<Graph> graph, const PlanOptions& 
   Planner(*plan, *graph, placements, options, nullptr).Run();
   std::set<const Value*> read;
   DropUnread(*plan, read);
-  DropConstants(*graph, read);
+  if (!options.keep_constants) DropConstants(*graph, read);
   plan->graph = std::move(graph);
   return plan;
 }

@@ -26,6 +26,7 @@ def load(
     *,
     optimize: bool = True,
     disabled_passes: Sequence[str] = (),
+    keep_constants: bool = False,
 ) -> Model:
     """Loads an ONNX model.
 
@@ -36,6 +37,7 @@ def load(
         engine: what the model shares threads and memory with. Default: one engine for the process.
         optimize: False leaves out every optimizer pass.
         disabled_passes: names of passes to leave out.
+        keep_constants: True keeps weights that kernels have packed, for `Model.check`.
 
     Raises:
         NotFound: the file does not exist.
@@ -57,6 +59,7 @@ def load(
         threads=threads,
         optimize=optimize,
         disabled_passes=disabled_passes,
+        keep_constants=keep_constants,
         warnings=imported.warnings,
     )
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -110,3 +112,20 @@ def test_check_agrees_on_a_model_that_is_right(model: str) -> None:
     run = ziggurat("check", model)
     assert run.returncode == 0, run.stderr
     assert "agrees  sum: 0.00e+00" in run.stdout and "agrees  difference" in run.stdout
+
+
+def test_check_compares_each_step_with_its_operator(model: str) -> None:
+    first = ziggurat("check", model).stdout.splitlines()[0]
+    assert re.match(r"(\d+) of \1 steps against their ops' definitions, at most \d", first)
+
+
+def test_inspect_draws_the_plan_with_its_times(model: str, tmp_path: Path) -> None:
+    picture = tmp_path / "plan.svg"
+    run = ziggurat("inspect", model, "--graph", str(picture), "--timed")
+    assert run.returncode == 0, run.stderr
+    root = ElementTree.parse(picture).getroot()
+    texts = [text.text or "" for text in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert any(re.match(r"Add  \d+ µs \(\d+\.\d%\)", text) for text in texts), texts
+    assert {"input", "output", "sum"} <= set(texts)
+    arrows = list(root.iter("{http://www.w3.org/2000/svg}path"))
+    assert len(arrows) >= 4

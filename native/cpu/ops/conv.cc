@@ -1,5 +1,6 @@
 // Conv and the fused convolution of float32, and of float16 and bfloat16 computed in float32 and rounded once.
 #include "cpu/ops/conv_shape.h"
+#include "cpu/ops/conv_winograd.h"
 #include "cpu/ops/fused.h"
 #include "cpu/ops/gemm_tasks.h"
 #include "cpu/ops/half.h"
@@ -234,6 +235,7 @@ std::unique_ptr<Kernel> MakeConv(KernelSite& site, const KernelTable& table) {
   // What may be an empty sum over no channels is left to the plain kernels.
   if (!(*weights.shape)[1].IsConst() || (*weights.shape)[1].Const() < 1) return nullptr;
   if (!conv.Read(node, input.Rank()) || !ReadActivation(node, table, epilogue)) return nullptr;
+  if (auto kernel = MakeWinograd(site, table, conv, epilogue)) return kernel;
   return std::make_unique<ConvKernel>(site, table, conv, epilogue);
 }
 

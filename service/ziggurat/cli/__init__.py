@@ -104,6 +104,10 @@ def bench(
 def inspect(
     model: Model,
     plan: Annotated[bool, typer.Option("--plan", help="Print the whole plan: steps, kernels, memory.")] = False,
+    graph: Annotated[Path | None, typer.Option(help="Draw the optimised graph into this SVG file.")] = None,
+    timed: Annotated[bool, typer.Option("--timed", help="Run once, and write times into the drawing.")] = False,
+    batch: Annotated[int, typer.Option(min=1, help="With --timed: size of the first dimension.")] = 1,
+    seq: Annotated[int, typer.Option(min=1, help="With --timed: size of the others that vary.")] = 128,
     threads: Threads = None,
     isa: Isa = None,
     json: Json = False,
@@ -111,10 +115,14 @@ def inspect(
     """Shows a model's inputs, outputs and operators, and how the engine runs it.
 
     - `ziggurat inspect resnet50.onnx --plan`
+    - `ziggurat inspect resnet50.onnx --graph resnet50.svg --timed`
     """
-    from ziggurat.cli import models
+    from ziggurat.cli import benchmark, models
 
-    models.inspect(model, plan, threads, isa, json)
+    if graph:
+        models.draw(model, graph, benchmark.Shape(batch, seq, {}), threads, isa, timed)
+    else:
+        models.inspect(model, plan, threads, isa, json)
 
 
 @app.command()
@@ -124,13 +132,14 @@ def check(
     seq: Annotated[int, typer.Option(min=1, help="Size of the other dimensions that vary.")] = 16,
     dim: Dims = None,
 ) -> None:
-    """Compares a model as the engine runs it with the same model run operator by operator as each is defined.
+    """Compares each step of a model as the engine runs it with its operator's definition, and names the first that
+    differs; then the outputs with those of the model run operator by operator.
 
-    Random inputs; exit status 1 where an output differs. For a model of your own that gives results you doubt.
+    Random inputs; exit status 1 where something differs. For a model of your own that gives results you doubt.
     """
-    from ziggurat.cli import benchmark, models
+    from ziggurat.cli import benchmark, checking
 
-    if not models.check(model, benchmark.Shape(batch, seq, benchmark.parse_dims(dim or []))):
+    if not checking.check(model, benchmark.Shape(batch, seq, benchmark.parse_dims(dim or []))):
         raise typer.Exit(1)
 
 

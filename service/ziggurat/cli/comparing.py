@@ -12,7 +12,7 @@ import typer
 import ziggurat
 from ziggurat.cli import peers
 from ziggurat.cli.benchmark import Shape, random_feeds
-from ziggurat.cli.models import distance
+from ziggurat.cli.checking import distance
 from ziggurat.errors import InvalidArgument
 from ziggurat.formats.architectures.encoder_reader import is_encoder
 

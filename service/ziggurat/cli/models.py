@@ -1,25 +1,22 @@
-"""`ziggurat inspect`, `check` and `devices`."""
+"""`ziggurat inspect` and `devices`."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import typer
 
 import ziggurat
 from ziggurat.cli.benchmark import Shape, random_feeds
+from ziggurat.cli.drawing import svg
 from ziggurat.engine import usable_isas
 from ziggurat.formats.architectures.encoder_reader import is_encoder
 
 if TYPE_CHECKING:
     from ziggurat.types import TensorSpec
-
-TOLERANCE = 1e-4  # of an output's largest magnitude: what sums in another order stay well below in float32
 
 
 def inspect(path: Path, whole_plan: bool, threads: int | None, isa: str | None, as_json: bool) -> None:
@@ -57,6 +54,24 @@ def _load(path: Path, engine: ziggurat.Engine) -> tuple[ziggurat.Model, dict[str
     return language.model, {"spec": dataclasses.asdict(language.spec)}
 
 
+def draw(path: Path, picture: Path, shape: Shape, threads: int | None, isa: str | None, timed: bool) -> None:
+    """Writes the plan as an SVG picture; `timed` runs the model on random inputs and writes each step's time."""
+    engine = ziggurat.Engine(threads=threads, isa=isa)
+    model = ziggurat.load(path, engine=engine)
+    graph = model.plan().graph
+    steps = sum(row["op"] not in ("input", "output") for row in graph)
+    times = None
+    if timed:
+        feeds = random_feeds(model.inputs, shape)
+        model.run(feeds)
+        profile = model.profile(feeds)
+        # steps of loops' bodies are profiled too, and have no box
+        times = [row["microseconds"] for row in profile] if len(profile) == steps else None
+    picture.write_text(svg(graph, times), encoding="utf-8")
+    typer.echo(f"{picture}: {steps} steps")
+    engine.close()
+
+
 def _spec(spec: TensorSpec) -> dict[str, Any]:
     names = spec.dim_names or (None,) * len(spec.shape or ())
     shape = [name or extent for extent, name in zip(spec.shape or (), names, strict=True)]
@@ -78,37 +93,6 @@ def _text(report: dict[str, Any]) -> str:
 
 def _extent(extent: object) -> str:
     return "?" if extent is None else str(extent)
-
-
-def check(path: Path, shape: Shape) -> bool:
-    """Runs the model optimised, and unoptimised on the plainest device there is, and prints how far they are apart."""
-    engine = ziggurat.Engine()
-    plainest = "reference" if any(one["name"] == "reference" for one in engine.devices()) else "cpu"
-    optimised = ziggurat.load(path, engine=engine)
-    feeds = random_feeds(optimised.inputs, shape)
-    got = optimised.run(feeds)
-    want = ziggurat.load(path, device=plainest, engine=engine, optimize=False).run(feeds)
-    typer.echo(f"optimised on cpu against unoptimised on {plainest}")
-    apart = {name: distance(got[name], want[name]) for name in want}
-    for name, distance in apart.items():
-        verdict = "agrees" if distance <= TOLERANCE else "DIFFERS"
-        typer.echo(f"{verdict}  {name}: {distance:.2e} of the largest magnitude (allowed {TOLERANCE:.0e})")
-    engine.close()
-    return max(apart.values(), default=0.0) <= TOLERANCE
-
-
-def distance(got: Any, want: Any) -> float:
-    """The largest difference as a part of the largest magnitude; infinite where the two cannot be compared."""
-    if not isinstance(want, np.ndarray) or want.dtype == object:
-        return 0.0 if str(got) == str(want) else math.inf
-    if got.shape != want.shape or got.dtype != want.dtype:
-        return math.inf
-    a, b = got.astype(np.complex128), want.astype(np.complex128)
-    same = (a == b) | (np.isnan(a) & np.isnan(b))
-    if not np.isfinite(a[~same]).all() or not np.isfinite(b[~same]).all():
-        return math.inf
-    largest = np.abs(b[np.isfinite(b)]).max(initial=0.0)
-    return float(np.abs(a - b)[~same].max(initial=0.0) / (largest or 1.0))
 
 
 def devices(as_json: bool) -> None:

@@ -32,6 +32,8 @@ class Plan:
         weight_bytes: constants kept as they came, besides the packed ones.
         passes: for each optimizer pass: name, rewrites, microseconds.
         warnings: what the loader found odd and accepted.
+        graph: for each input, step and output: op ("input", "output" or the operator), node (or the tensor's name),
+            kernel, device, the names of the values it reads (inputs) and writes (outputs), and the outputs' types.
     """
 
     text: str
@@ -41,6 +43,7 @@ class Plan:
     weight_bytes: int
     passes: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    graph: list[dict[str, Any]] = field(default_factory=list)
 
     def __str__(self) -> str:
         return self.text
@@ -74,10 +77,11 @@ class Model:
         threads: int | None = None,
         optimize: bool = True,
         disabled_passes: Sequence[str] = (),
+        keep_constants: bool = False,
         warnings: Sequence[str] = (),
     ) -> None:
         self._core: _native.Model | None = _native.Model(
-            engine.core, graph, device, threads or 0, optimize, list(disabled_passes)
+            engine.core, graph, device, threads or 0, optimize, list(disabled_passes), keep_constants
         )
         self.engine = engine
         self.warnings = list(warnings)
@@ -132,6 +136,17 @@ class Model:
         """Runs once and measures: for each step its op, node, kernel, device, microseconds, bytes and flops."""
         return self._live.profile(self._arrays(feeds))
 
+    def check(self, feeds: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Runs once, and each step's op again on the same inputs, expanded on the reference device.
+
+        Load with `keep_constants=True`, or steps whose weights are packed cannot be compared.
+
+        Returns:
+            For each step in order its op, node and kernel, `distance`, the largest difference of an output as a part
+            of its largest magnitude (infinite where types or shapes differ), and `problem`, why it was not compared.
+        """
+        return self._live.check(self._arrays(feeds))
+
     def plan(self) -> Plan:
         """What a run of this model does."""
         core = self._live
@@ -143,6 +158,7 @@ class Model:
             weight_bytes=core.weight_bytes,
             passes=core.passes,
             warnings=list(self.warnings),
+            graph=core.graph(),
         )
 
     def batching(self) -> Batching:

@@ -2,6 +2,7 @@
 
 #include "check.h"
 #include "cpu/op_harness.h"
+#include "cpu/ops/conv_winograd.h"
 #include "device/registry.h"
 #include "tensor/half.h"
 
@@ -92,7 +93,13 @@ const ConvCase kCases[] = {
     {{1, 2, 2, 2}, {2, 1, 3, 3}, {}, {}, {9, 9, 9, 9}, 2},
     // depthwise in name: strides and padding out of proportion
     {{1, 2, 3, 3}, {2, 1, 2, 2}, {100000, 100000}, {}, {0, 0, 100000, 100000}, 2},
+    // Winograd's, by tiles of four and of two
+    {{1, 24, 33, 29}, {20, 24, 3, 3}, {}, {}, {1, 1, 1, 1}},
+    {{2, 40, 60, 13}, {44, 40, 3, 3}, {}, {}, {0, 2, 1, 0}},
+    {{1, 16, 31, 66}, {16, 16, 3, 3}, {}, {}, {}, 1, "SAME_UPPER"},
+    {{1, 140, 7, 7}, {150, 140, 3, 3}, {}, {}, {1, 1, 1, 1}},
 };
+const ConvCase& kWinograd = kCases[std::size(kCases) - 4];
 
 }  // namespace
 
@@ -115,6 +122,27 @@ TEST(conv_matches_its_definition_for_all_windows_groups_and_ranks) {
           CHECK(biased.At<float>(at) == sum, "bias ", c.x);
         }
       }
+}
+
+TEST(winograd_is_chosen_by_the_layer_alone) {
+  const auto tile = [](int64_t channels, int64_t out_channels, int64_t size, int64_t stride = 1) {
+    cpu::ConvShape s;
+    s.channels = channels, s.out_channels = out_channels;
+    for (int i : {1, 2}) s.in[i] = size, s.kernel[i] = 3, s.pad[i] = 1, s.stride[i] = stride, s.out[i] = size / stride;
+    return cpu::WinogradTile(s, 8);
+  };
+  CHECK(tile(64, 64, 56) == 4);
+  CHECK(tile(256, 256, 14) == 2, "few tiles: four times the weights do not pay");
+  CHECK(tile(3, 64, 224) == 0, "too few channels for the transforms");
+  CHECK(tile(64, 64, 56, 2) == 0, "strides");
+  const HostTensor x = RandomFloats(kWinograd.x, 1);
+  HostTensor w = RandomFloats(kWinograd.w, 2);
+  w.constant = true;
+  for (const cpu::KernelTable* table : HostTables()) {
+    OneOp op("Conv", {x, w}, AttributesOf(kWinograd));
+    TestSite site(op.node());
+    CHECK(FindInFamilies(site, *table)->name().find("winograd") == 0, table->isa);
+  }
 }
 
 TEST(conv_has_the_same_bits_for_any_batch_and_thread_count) {

@@ -1,0 +1,17 @@
+// 3 x 3 convolutions by Winograd's minimal filtering, where it saves more than it costs.
+#pragma once
+
+#include "cpu/ops/conv_shape.h"
+#include "cpu/ops/registry.h"
+
+namespace ziggurat::cpu {
+
+// The tile size m of F(m, 3), or 0 for the direct sum. A pure function of the layer: its channels, its picture's
+// extents and the width of the instruction set's registers, so that equal plans compute equal bits.
+int WinogradTile(const ConvShape& shape, int64_t lanes);
+
+// A kernel for a float32 node with known extents and constant weights that WinogradTile chooses; else null.
+std::unique_ptr<Kernel> MakeWinograd(KernelSite& site, const KernelTable& table, const ConvNode& conv,
+                                     const Epilogue& epilogue);
+
+}  // namespace ziggurat::cpu
