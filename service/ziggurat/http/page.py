@@ -46,4 +46,6 @@ def _row(entry: Entry) -> dict[str, Any]:
     row["inputs"], row["outputs"] = tensors_of(status)
     if status.state is State.READY:
         row["seconds"] = round(status.load_seconds, 3)
+    if status.language is not None:
+        row |= {"generates": status.language.generates, "chat": status.language.has_template}
     return row
