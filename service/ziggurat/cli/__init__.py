@@ -80,11 +80,17 @@ def serve(
 
 @app.command()
 def bench(
-    model: Model,
+    model: Annotated[Path, typer.Argument(help="An .onnx file, or a language model's folder or .gguf file.")],
     batch: Annotated[int, typer.Option(min=1, help="Size of the first dimension where it varies.")] = 1,
     seq: Annotated[int, typer.Option(min=1, help="Size of the other dimensions that vary.")] = 128,
     dim: Dims = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="How long to measure.")] = 3.0,
+    prompt: Annotated[int, typer.Option(min=1, help="Language models: tokens of each prompt.")] = 256,
+    new: Annotated[int, typer.Option(min=1, help="Language models: tokens to generate after each prompt.")] = 32,
+    concurrency: Annotated[str, typer.Option(help="Language models: prompts at once, as `1,8`.")] = "1",
+    rounds: Annotated[int, typer.Option(min=1, help="Language models: rounds of each concurrency.")] = 3,
+    weights: Annotated[str, typer.Option(help="Language models: `auto`, `f32`, `bf16`, `int8` or `int4`.")] = "auto",
+    kv_cache: Annotated[str, typer.Option(help="Language models: `auto`, `f32`, `f16` or `int8`.")] = "auto",
     threads: Threads = None,
     isa: Isa = None,
     json: Json = False,
@@ -93,9 +99,15 @@ def bench(
 
     - `ziggurat bench resnet50.onnx --batch 8 --threads 2`
     - `ziggurat bench bert.onnx --seq 64 --json`
+    - `ziggurat bench tinyllama.gguf --prompt 256 --new 32 --concurrency 1,8`
     """
-    from ziggurat.cli import benchmark
+    from ziggurat.cli import benchmark, language_benchmark
 
+    if language_benchmark.is_language_model(model):
+        load = language_benchmark.Load(prompt, new, language_benchmark.parse_concurrency(concurrency), rounds)
+        options = {"weights": weights, "kv_cache": kv_cache}
+        language_benchmark.run(model, load, threads, isa, options, json)
+        return
     shape = benchmark.Shape(batch, seq, benchmark.parse_dims(dim or []))
     benchmark.run(model, shape, seconds, threads, isa, json)
 
