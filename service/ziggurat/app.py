@@ -20,9 +20,12 @@ from ziggurat.http.api import create_api
 from ziggurat.http.protocol import BoundedHttpProtocol
 from ziggurat.serving.admission import Admission
 from ziggurat.serving.control import Control, Watch
+from ziggurat.serving.generation.load import LanguageLoader
+from ziggurat.serving.generation.service import LanguageService
 from ziggurat.serving.registry import Registry
 from ziggurat.serving.repository import Found, scan
 from ziggurat.serving.serving import Serving
+from ziggurat.telemetry.language import LanguageCollector, LanguageSample
 from ziggurat.telemetry.metrics import Metrics, ModelSample, StateCollector
 
 if TYPE_CHECKING:
@@ -44,7 +47,9 @@ class Service:
             memory_limit=settings.engine.memory_limit,
             isa=settings.engine.isa,
         )
-        self.registry = Registry(self._load, logger)
+        self.metrics = Metrics()
+        languages = LanguageLoader(settings.language, self.engine, self.metrics.language, logger)
+        self.registry = Registry(self._load, logger, languages)
         models = settings.models
         self.control = Control(self.registry, models.path, models.name, models.mode)
         self.serving = Serving(
@@ -54,11 +59,11 @@ class Service:
             settings.models.required,
             settings.server.hang,
         )
-        self.metrics = Metrics()
         self.serving.on_batch = self.metrics.batch
         self.metrics.registry.register(
             StateCollector(self._samples, self.engine.pools, self.engine.memory, self._last_step)
         )
+        self.metrics.registry.register(LanguageCollector(self._language_samples))
         self.api = create_api(settings, self.serving, self.control, self.metrics, logger)
 
     def start_loading(self) -> None:
@@ -96,13 +101,18 @@ class Service:
         return Server(config, self)
 
     def _last_step(self) -> float:
-        return time.time() - (time.monotonic() - self.serving.last_progress)
+        runs = time.time() - (time.monotonic() - self.serving.last_progress)
+        return max([runs, *(sample.last_step_at for sample in self._language_samples())])
 
     def _samples(self) -> Iterator[ModelSample]:
         for entry in self.registry.entries():
             status = entry.status
             fallback = status.fallback_steps if status.model is not None else None
             yield ModelSample(entry.name, entry.version, status.state.value, status.load_seconds or None, fallback)
+
+    def _language_samples(self) -> Iterator[LanguageSample]:
+        services = self.serving.languages()
+        return (service.sample() for service in services if isinstance(service, LanguageService))
 
 
 class Server(uvicorn.Server):

@@ -92,6 +92,31 @@ class LimitSettings(Group):
     )
 
 
+class LanguageSettings(Group):
+    weights: Literal["auto", "f32", "bf16", "int8", "int4"] = Field(
+        default="auto", description="How language models keep their weights; auto: as the file has them."
+    )
+    kv_cache: Literal["auto", "f32", "f16", "int8"] = Field(
+        default="auto", description="How keys and values of tokens are kept."
+    )
+    kv_memory: ByteSize | None = Field(
+        default=None, description="Memory for keys and values of one model; default: a share of the engine's budget."
+    )
+    context: int | None = Field(
+        default=None, ge=1, description="Most tokens of a sequence; default: what the model's configuration says."
+    )
+    sequences: int = Field(
+        default=256, ge=1, description="Sequences that run or wait in one language model; more are refused with 429."
+    )
+    waiting_tokens: int = Field(
+        default=1 << 20, ge=1, description="Prompt tokens that may wait to be read; more are refused with 429."
+    )
+    backlog: int = Field(
+        default=4096, ge=1, description="Tokens that a client may be behind before its stream is cut off."
+    )
+    timeout: Seconds = Field(default=1800.0, description="Seconds that a generation may take; 0: no limit.")
+
+
 class LoggingSettings(Group):
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe line that is logged."
@@ -107,6 +132,7 @@ class Settings(Group):
     engine: EngineSettings = EngineSettings()
     models: ModelSettings = ModelSettings()
     limits: LimitSettings = LimitSettings()
+    language: LanguageSettings = LanguageSettings()
     logging: LoggingSettings = LoggingSettings()
 
 

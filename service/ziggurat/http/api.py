@@ -11,9 +11,10 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from ziggurat.errors import ZigguratError
-from ziggurat.http import page, problems
+from ziggurat.http import page, shapes
 from ziggurat.http.front import Front
 from ziggurat.http.infer import Infer
+from ziggurat.http.openai.routes import LanguageRoutes
 from ziggurat.http.v2_management import absent_router, logging_router, statistics_router
 from ziggurat.http.v2_repository import repository_router
 from ziggurat.http.v2_routes import health_router, model_router
@@ -37,6 +38,7 @@ def create_api(
     # The documentation pages would load scripts from elsewhere; /openapi.json stays.
     api = FastAPI(title="Ziggurat", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
     _add_infer(api, infer)
+    LanguageRoutes(serving, metrics, settings.limits, logger).add_to(api)
     api.include_router(health_router(serving))
     api.include_router(repository_router(control, settings))
     api.include_router(logging_router(verbosity_of(logger), settings))
@@ -80,20 +82,24 @@ def _add_metrics(api: FastAPI, metrics: Metrics) -> None:
 
 
 def _add_problems(api: FastAPI) -> None:
-    """Every error in V2's shape, whoever raised it."""
+    """Every error in its protocol's shape, whoever raised it."""
 
     async def ours(request: Request, error: Exception) -> Response:
         request.scope["ziggurat.error"] = str(error)
-        status, headers, body = problems.problem(error)
+        status, headers, body = shapes.problem(request.scope["path"], error)
         return _response(status, body, {key.decode(): value.decode() for key, value in headers})
 
-    async def of_http(_: Request, error: Exception) -> Response:
+    async def of_http(request: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):
             raise error
-        return _response(error.status_code, problems.body(error.detail), dict(error.headers or {}))
+        return _response(
+            error.status_code,
+            shapes.of_status(request.scope["path"], error.status_code, error.detail),
+            dict(error.headers or {}),
+        )
 
-    async def of_validation(_: Request, error: Exception) -> Response:
-        return _response(400, problems.body(str(error)), {})
+    async def of_validation(request: Request, error: Exception) -> Response:
+        return _response(400, shapes.of_status(request.scope["path"], 400, str(error)), {})
 
     api.add_exception_handler(ZigguratError, ours)
     api.add_exception_handler(HTTPException, of_http)

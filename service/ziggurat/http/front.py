@@ -8,7 +8,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
-from ziggurat.http.problems import problem
+from ziggurat.http import shapes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,7 +57,7 @@ class Front:
             self._logger.exception("request failed", request_id=request_id.decode(), path=scope["path"])
             if status:
                 raise  # part of an answer is out: only a broken connection can say that it is not whole
-            await send_json(send_with_id, *problem(error))
+            await send_json(send_with_id, *shapes.problem(scope["path"], error))
         if self._log_all or status >= 400 or status == 0:
             self._log(scope, request_id, status or 499, time.monotonic() - begin)
 

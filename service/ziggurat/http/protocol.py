@@ -9,7 +9,7 @@ application.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -51,6 +51,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        # For an answer that its reader does not take.
+        cast("dict[str, Any]", self.scope)["ziggurat.abort"] = self.transport.abort
         self._end_head()
         self._in_head, self._head_bytes = True, 0
 

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
     from ziggurat.engine import Model
     from ziggurat.serving.batcher import Batcher
+    from ziggurat.serving.generation.encoder import EncoderService
     from ziggurat.serving.generation.service import LanguageService
     from ziggurat.serving.repository import Found
+
+    TextService = LanguageService | EncoderService
 
 # What a job of a model is taken to last until some twenty of them have shown otherwise.
 UNKNOWN_SECONDS = 0.01
@@ -38,10 +41,10 @@ class Status:
     load_seconds: float = 0.0
     fallback_steps: int = 0
     code: str = ""  # of the error that a load ended in
-    language: LanguageService | None = None  # instead of `model`, where the entry is a language model
+    language: TextService | None = None  # instead of `model`, where the entry is a language model
 
     @property
-    def loaded(self) -> Model | LanguageService | None:
+    def loaded(self) -> Model | TextService | None:
         return self.model or self.language
 
 
@@ -76,7 +79,7 @@ class Entry:
             raise Unsupported(f"'{self.name}' is a language model: ask it by generate or the OpenAI routes")
         return status.model
 
-    def ready_language(self) -> LanguageService:
+    def ready_language(self) -> TextService:
         """As ready_model, for language models; raises InvalidArgument where this is none."""
         status = self.check_ready()
         if status.language is None:
@@ -112,7 +115,7 @@ class Entry:
         if self._users == 0 and self._on_idle is not None:
             self._on_idle()
 
-    def retire(self, close: Callable[[Entry, Model | LanguageService], None], reason: str) -> None:
+    def retire(self, close: Callable[[Entry, Model | TextService], None], reason: str) -> None:
         """Takes no more requests; `close` gets the model when the last that was accepted has its answer."""
         self.dismissed = True
         status = self.status

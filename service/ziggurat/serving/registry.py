@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from ziggurat.engine import Model
-    from ziggurat.serving.generation.service import LanguageService
+    from ziggurat.serving.entry import TextService
 
 __all__ = ["UNKNOWN_SECONDS", "Entry", "Registry", "State", "Status"]
 
@@ -37,7 +37,7 @@ class Registry:
         self,
         load: Callable[[Found], Model],
         logger: FilteringBoundLogger,
-        load_language: Callable[[Entry], LanguageService] | None = None,
+        load_language: Callable[[Entry], TextService] | None = None,
     ) -> None:
         self._load = load
         self._load_language = load_language
@@ -221,7 +221,7 @@ class Registry:
         if status.loaded is not None:
             status.loaded.close()
 
-    def _close_later(self, entry: Entry, model: Model | LanguageService) -> None:
+    def _close_later(self, entry: Entry, model: Model | TextService) -> None:
         """On a loader's thread: giving gigabytes back takes longer than an event loop has."""
 
         reason = entry.status.reason

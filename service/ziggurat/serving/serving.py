@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ziggurat.errors import DeadlineExceeded, ZigguratError
+from ziggurat.errors import DeadlineExceeded, Unavailable, ZigguratError
 from ziggurat.serving.admission import Admission
 from ziggurat.serving.batcher import Batch, Batcher
 from ziggurat.serving.registry import Entry, Registry, State
@@ -18,6 +18,7 @@ from ziggurat.serving.work import Done, Turn, Work, attempt, job_of
 
 if TYPE_CHECKING:
     from ziggurat.engine import CancelToken
+    from ziggurat.serving.entry import TextService
 
 __all__ = ["Done", "Serving", "Turn", "Work"]
 
@@ -54,7 +55,14 @@ class Serving:
 
     def live(self) -> bool:
         """False only when work is pending and nothing has begun or finished for too long."""
+        if any(not language.live(self._hang_seconds) for language in self.languages()):
+            return False
         return self.admission.running == 0 or time.monotonic() - self.last_progress < self._hang_seconds
+
+    def languages(self) -> list[TextService]:
+        """Every language model that is loaded."""
+        loaded = (entry.status.language for entry in self.registry.entries())
+        return [language for language in loaded if language is not None]
 
     def ready(self) -> bool:
         """What was there at the start has been tried, the required models are ready, and so is at least one."""
@@ -191,7 +199,9 @@ class Serving:
             self.admission.release(seconds)
 
     def cancel_all(self) -> None:
-        """Stops every run at its next step."""
+        """Stops every run and every generation at its next step."""
+        for language in self.languages():
+            language.cancel_all(Unavailable("the server is stopping"))
         for cancel in tuple(self._running):
             cancel.cancel()
 

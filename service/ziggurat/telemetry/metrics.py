@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from ziggurat.telemetry.histogram import Histogram, Level
+from ziggurat.telemetry.language import LanguageMetrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 STATES = ("LOADING", "READY", "UNLOADING", "UNAVAILABLE")
@@ -57,6 +58,7 @@ class Metrics(Collector):
         self.rejected = Counter(
             "ziggurat_rejected", "Requests refused before any work was done", ("reason",), registry=registry
         )
+        self.language = LanguageMetrics(registry)
         self._series: dict[tuple[str, str, str, int], _Series] = {}
         self._batches: dict[tuple[str, str], Histogram] = {}
         registry.register(self)

@@ -1,0 +1,48 @@
+"""A found language model becomes a service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import ziggurat
+from ziggurat.errors import Unsupported
+from ziggurat.formats.architectures.encoder_reader import is_encoder
+from ziggurat.serving.generation.encoder import EncoderService
+from ziggurat.serving.generation.service import LanguageService, Observer, Options
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+    from ziggurat.engine import Engine
+    from ziggurat.serving.entry import Entry, TextService
+    from ziggurat.settings import LanguageSettings
+
+
+class LanguageLoader:
+    """Loads the language models of one server; what they share is handed in once."""
+
+    def __init__(
+        self, settings: LanguageSettings, engine: Engine, observer: Observer, logger: FilteringBoundLogger
+    ) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._observer = observer
+        self._logger = logger
+        self._options = Options(settings.sequences, settings.waiting_tokens, settings.backlog, settings.timeout)
+
+    def __call__(self, entry: Entry) -> TextService:
+        settings, path = self._settings, entry.path
+        if isinstance(path, bytes):
+            raise Unsupported("language models are loaded from the repository, not from a request")
+        if is_encoder(path):
+            encoder = ziggurat.load_encoder(path, weights=settings.weights, engine=self._engine)
+            return EncoderService(entry.name, encoder, self._options, self._observer)
+        language = ziggurat.load_llm(
+            path,
+            weights=settings.weights,
+            kv_cache=settings.kv_cache,
+            kv_memory=settings.kv_memory,
+            context=settings.context,
+            engine=self._engine,
+        )
+        return LanguageService(entry.name, language, self._options, self._observer, self._logger)
