@@ -6,6 +6,7 @@ wordnet-base, in /usr/share/wordnet.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections import Counter
@@ -21,9 +22,12 @@ THINGS = frozenset(("05", "06", "08", "13", "17", "19", "20"))
 
 # Known whatever their rank: what visitors of a page try first.
 WANTED = frozenset(
-    "lighthouse robot computer music guitar library island volcano dragon piano telescope elephant whale butterfly "
-    "rainbow thunder glacier desert pirate castle bicycle umbrella candle honey cheese chocolate coffee".split()
-)
+    (
+        "lighthouse", "robot", "computer", "music", "guitar", "library", "island", "volcano", "dragon", "piano",
+        "telescope", "elephant", "whale", "butterfly", "rainbow", "thunder", "glacier", "desert", "pirate", "castle",
+        "bicycle", "umbrella", "candle", "honey", "cheese", "chocolate", "coffee",
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ def _synsets(folder: Path, part: str) -> dict[str, tuple[str, tuple[str, ...], s
         columns = fields.split()
         words = int(columns[3], 16)
         pointers = columns[5 + 2 * words :]
-        hypernym = next((b for a, b in zip(pointers, pointers[1:], strict=False) if a in ("@", "@i")), "")
+        hypernym = next((b for a, b in itertools.pairwise(pointers) if a in ("@", "@i")), "")
         gloss = re.split(r"; *\"|: *\"", text)[0].strip().rstrip(";").strip()
         examples = tuple(example for example in re.findall(r'"([^"]+)"', text) if 3 <= len(example.split()) <= 14)
         found[columns[0]] = (gloss, examples, columns[4].replace("_", " "), hypernym, columns[1] in THINGS)

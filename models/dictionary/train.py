@@ -95,9 +95,10 @@ def train(model: Any, tokenizer: Tokenizer, lexicon: list[Any], epochs: int, rat
         total, count = 0.0, 0
         for at, (ids, labels) in enumerate(planned):
             progress = (epoch + at / len(planned)) / epochs
-            scale = min(1.0, (step + 1) / 100) * (1.0 if progress < 0.3 else 0.5 * (1 + math.cos(math.pi * (progress - 0.3) / 0.7)))
+            warm = min(1.0, (step + 1) / 100)
+            cool = 1.0 if progress < 0.3 else 0.5 * (1 + math.cos(math.pi * (progress - 0.3) / 0.7))
             for group in optimizer.param_groups:
-                group["lr"] = rate * max(scale, 0.01)
+                group["lr"] = rate * max(warm * cool, 0.01)
             hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]
             wanted = labels[:, 1:]
             keep = wanted != IGNORED  # only answers reach the output projection
@@ -108,7 +109,8 @@ def train(model: Any, tokenizer: Tokenizer, lexicon: list[Any], epochs: int, rat
             optimizer.step()
             step += 1
             total, count = total + loss.item() * int(keep.sum()), count + int(keep.sum())
-        print(f"epoch {epoch + 1}: loss {total / count:.3f}, {step} steps, {time.monotonic() - start:.0f} s", flush=True)
+        seconds = time.monotonic() - start
+        print(f"epoch {epoch + 1}: loss {total / count:.3f}, {step} steps, {seconds:.0f} s", flush=True)
 
 
 def write_files(tokenizer: Tokenizer) -> None:
@@ -120,7 +122,9 @@ def write_files(tokenizer: Tokenizer) -> None:
     (HERE / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
-GOLDEN = ("What is a lighthouse?", "Define music.", "Hello", "what does explain mean", "Tell me about water.", "Who are you?")
+GOLDEN = (
+    "What is a lighthouse?", "Define music.", "Hello", "what does explain mean", "Tell me about water.", "Who are you?",
+)  # fmt: skip
 
 
 def write_golden(model: Any, tokenizer: Tokenizer) -> None:

@@ -69,7 +69,7 @@ struct Param {
   char group = 0;             // inputs with the same letter agree in element type; 0: with none
   Form form = kOne;
   Takes takes = kTensor;
-  int least = 1;  // kMany: at least this many
+  int least = 1;         // kMany: at least this many
   bool encoded = false;  // takes a block-encoded tensor as it is; others are given zig.Dequantize's output
 };
 
