@@ -89,7 +89,8 @@ def test_unloading_waits_for_streams_and_then_gives_everything_back(repository: 
         assert text.endswith(b"data: [DONE]\n\n")
         entry = running.service.registry.find(NAME)
         until(lambda: entry.status.state.value == "UNAVAILABLE", "it is unloaded")
-        assert not service.driver._thread.is_alive() and service.driver._pool._shutdown
+        threads_are_gone = lambda: not service.driver._thread.is_alive() and service.driver._pool._shutdown  # noqa: E731
+        until(threads_are_gone, "its threads are gone")
         assert raw.request("GET", "/v1/models").json()["data"] == []
         assert raw.request("POST", f"/v2/repository/models/{NAME}/load", host="127.0.0.1").status == 200
         assert post(raw, COMPLETIONS, {"model": NAME, "prompt": "x", "max_tokens": 1}).status == 200
