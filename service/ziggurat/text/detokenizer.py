@@ -110,6 +110,11 @@ class StopStrings:
         self._held = whole[shown:]
         return whole[:shown], None
 
+    @property
+    def idle(self) -> bool:
+        """Nothing is held back, and nothing was found."""
+        return self._state == 0 and self.matched is None
+
     def finish(self) -> str:
         """What was held back and turned out to be no stop."""
         held, self._held, self._state = self._held, "", 0

@@ -36,7 +36,8 @@ class ToolParser:
     """
 
     name: ClassVar[str]
-    markers: ClassVar[tuple[str, ...]]  # special tokens among these must stay in the text that is pushed
+    # Special tokens among these must stay in the text that is pushed. Those that `_until` looks for begin alike.
+    markers: ClassVar[tuple[str, ...]]
     make_id: Callable[[], str] = staticmethod(call_id)
 
     def __init__(self, make_id: Callable[[], str] | None = None) -> None:
@@ -45,6 +46,7 @@ class ToolParser:
         self._calls = 0
         self._space: list[str] = []  # at the end of the text so far; dropped if a call follows
         self._after_call = False  # nothing but space since a call
+        self._finder: StopStrings | None = None  # while the machine reads plain text
         self._machine = self._run()
         next(self._machine)
 
@@ -73,8 +75,18 @@ class ToolParser:
 
     def push(self, text: str) -> list[Delta]:
         """More text; returns what it adds to the message."""
-        for char in text:
-            self._machine.send(char)
+        at = 0
+        while at < len(text):
+            if self._finder is not None and self._finder.idle:
+                # Within plain text nothing can happen before the first letter of a mark.
+                found = text.find(self.markers[0][0], at)
+                stop = len(text) if found < 0 else found
+                if stop > at:
+                    self._text(text[at:stop])
+                    at = stop
+                    continue
+            self._machine.send(text[at])
+            at += 1
         return self._out.take()
 
     def finish(self) -> list[Delta]:
@@ -90,17 +102,17 @@ class ToolParser:
         raise NotImplementedError
 
     def _text(self, text: str) -> None:
-        for char in text:
-            if char.isspace():
-                self._space.append(char)
-                continue
-            if self._after_call:
-                self._after_call = False
-                self._space.clear()
-            if self._space:
-                self._out.add("content", "".join(self._space))
-                self._space.clear()
-            self._out.add("content", char)
+        if self._after_call:
+            text = text.lstrip()
+            if not text:
+                return
+            self._after_call = False
+        told = text.rstrip()
+        if told:
+            self._out.add("content", "".join([*self._space, told]))
+            self._space.clear()
+        if len(told) < len(text):
+            self._space.append(text[len(told) :])
 
     def _begin(self, name: str) -> None:
         self._space.clear()
@@ -113,14 +125,16 @@ class ToolParser:
 
     def _until(self, markers: list[str], first: str) -> Generator[None, str, str]:
         """Text up to one of `markers`, which is returned; END where there is none."""
-        finder = StopStrings(markers)
+        finder = self._finder = StopStrings(markers)
         char = first
         while char != END:
             shown, found = finder.push(char)
             self._text(shown)
             if found is not None:
+                self._finder = None
                 return found
             char = yield
+        self._finder = None
         self._text(finder.finish())
         return END
 
