@@ -63,7 +63,7 @@ def test_an_error_before_the_first_token_is_an_answer_of_its_own(raw: Raw) -> No
 
 
 def test_an_error_in_the_middle_is_an_event_and_the_stream_ends_properly(server: Running) -> None:
-    body = {**CHATTING, "max_tokens": 1900, "ignore_eos": True, "timeout": 0.3}
+    body = {**CHATTING, "max_tokens": 1900, "ignore_eos": True, "n": 32, "timeout": 1.5}
     with Events(server.port, CHAT, body) as events:
         *_, last = events.documents()
     assert events.status == 200
