@@ -143,13 +143,16 @@ void Generator::Forget(Sequence& sequence) {
 std::optional<std::vector<Generator::MaskRow>> Generator::Schedule() {
   std::lock_guard lock(mutex_);
   const Stopwatch watch(counters_.schedule_time);
-  if (state_ != State::kIdle) throw Error(Code::kInvalidArgument, "the step before is not finished");
+  if (state_ == State::kBusy) throw Error(Code::kInvalidArgument, "the model is running");
+  state_ = State::kIdle;
+  decision_ = {};  // of a step that was not finished nothing was taken in
+  draws_.clear();
   Drain();
   if (options_.ngram) Propose();
   decision_ = scheduler_.Plan();
   if (decision_.run.empty() && events_.empty()) return std::nullopt;
   state_ = State::kScheduled;
-  BuildStep(decision_.run, options_.block_tokens, options_.scheduler.max_sequences, inputs_);
+  BuildStep(decision_.run, options_.block_tokens, inputs_);
   PlanDraws();
   std::vector<MaskRow> rows;
   for (const Draws& draws : draws_)
@@ -255,7 +258,7 @@ std::vector<float> Generator::Logits(std::span<const TokenId> tokens) {
     for (int64_t start = 0; start < sequence.length(); start += options_.scheduler.step_tokens) {
       const Chunk chunk{&sequence, start, std::min<int64_t>(options_.scheduler.step_tokens, sequence.length() - start),
                         0};
-      BuildStep({&chunk, 1}, options_.block_tokens, options_.scheduler.max_sequences, inputs);
+      BuildStep({&chunk, 1}, options_.block_tokens, inputs);
       inputs.rows.clear();
       for (int64_t i = 0; i < chunk.count; ++i) inputs.rows.push_back(i);
       const std::span<const float> part = runner_->Run(inputs);

@@ -79,7 +79,8 @@ class Generator {
     int index;
   };
   // Chooses the next step. The draws of it that need a mask, in the order of Sample's mask rows; nullopt where there is
-  // nothing to do: no sequence can run and no event waits to be collected.
+  // nothing to do: no sequence can run and no event waits to be collected. A step that was begun and not finished is
+  // forgotten, as if it had not been.
   std::optional<std::vector<MaskRow>> Schedule();
   // Runs the model on the chosen step. Its errors become events of the sequences in the step.
   void Forward();

@@ -18,13 +18,13 @@ ChunkRows RowsOf(const Chunk& chunk) {
   return rows;
 }
 
-void BuildStep(std::span<const Chunk> chunks, int block_tokens, int max_sequences, StepInputs& in) {
+void BuildStep(std::span<const Chunk> chunks, int block_tokens, StepInputs& in) {
   for (auto* list : {&in.tokens, &in.positions, &in.slots, &in.starts, &in.rows, &in.first_row}) list->clear();
   size_t most_blocks = 1;
   for (const Chunk& chunk : chunks) most_blocks = std::max(most_blocks, chunk.sequence->blocks.size());
   // 16 blocks are one chunk of attention (512 tokens); powers of two above.
   in.blocks_per_sequence = static_cast<int64_t>(std::bit_ceil(std::max<size_t>(16, most_blocks)));
-  in.sequences = std::max<int64_t>(max_sequences, static_cast<int64_t>(chunks.size()));
+  in.sequences = static_cast<int64_t>(std::bit_ceil(std::max<size_t>(8, chunks.size())));
   in.blocks.assign(in.sequences * in.blocks_per_sequence, 0);
   in.starts.push_back(0);
   for (size_t i = 0; i < chunks.size(); ++i) {

@@ -30,7 +30,7 @@ struct ChunkRows {
 };
 ChunkRows RowsOf(const Chunk& chunk);
 
-// Reuses the vectors' memory. `sequences` is padded up to `max_sequences`.
-void BuildStep(std::span<const Chunk> chunks, int block_tokens, int max_sequences, StepInputs& inputs);
+// Reuses the vectors' memory.
+void BuildStep(std::span<const Chunk> chunks, int block_tokens, StepInputs& inputs);
 
 }  // namespace ziggurat::llm

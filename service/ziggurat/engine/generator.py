@@ -175,7 +175,8 @@ class Generator:
 
         Returns:
             The (request, index) whose next token is drawn under a mask, in the order of `sample`'s rows, so that masks
-            can be made while `forward` runs. None where there is nothing to do: then no step has begun.
+            can be made while `forward` runs. None where there is nothing to do: then no step has begun. A step that was
+            begun and not brought to its `sample` is forgotten, as if it had not been.
         """
         return self._core.schedule()
 

@@ -374,6 +374,23 @@ TEST(a_draw_under_a_mask_fails_closed) {
   CHECK(rig.generator.counters().kv_blocks_used == 0);
 }
 
+TEST(a_step_that_is_not_finished_is_forgotten) {
+  GeneratorOptions options = SmallOptions();
+  options.ngram = true;
+  Rig rig(options);
+  Request request = SomeRequest(40, 2, 30);
+  request.n = 2;
+  rig.generator.Add(request);
+  for (int i = 0; rig.generator.Schedule(); ++i) {
+    if (i % 3 == 1) continue;
+    rig.generator.Forward();
+    if (i % 3 == 2) continue;
+    Hear(rig.generator.Sample(), rig.heard);
+    rig.generator.CheckInvariants();
+  }
+  for (int index : {0, 1}) CHECK((rig.heard[{1, index}] == Alone(options, request, index)));
+}
+
 TEST(prompts_are_scored_however_they_are_cut) {
   const Request request = [] {
     Request r = SomeRequest(45, 2, 3);
