@@ -14,6 +14,7 @@ from gguf import GGMLQuantizationType as Kind
 from tests.formats.architectures import checkpoints
 from tests.formats.architectures.checkpoints import CONFIGS, config_of, tensors_of, write_folder, write_gguf
 from tests.formats.architectures.stepping import Stepper, apart, logits
+from ziggurat.engine import quantize_rows
 
 IDS = np.random.default_rng(1).integers(0, checkpoints.VOCAB, 40).tolist()
 
@@ -90,7 +91,8 @@ def rounded_to(form: str, name: str, array: np.ndarray[Any, Any]) -> np.ndarray[
     if form == "bf16":
         return array.astype(ml_dtypes.bfloat16).astype(np.float32)
     kind = Kind.Q4_0 if form == "int4" and "embed" not in name and "lm_head" not in name else Kind.Q8_0
-    values: np.ndarray[Any, Any] = gguf.quants.dequantize(gguf.quants.quantize(array, kind), kind)
+    blocks = np.frombuffer(quantize_rows(array.reshape(-1), 1, *array.shape, kind), np.uint8).reshape(len(array), -1)
+    values: np.ndarray[Any, Any] = gguf.quants.dequantize(blocks, kind)
     return values
 
 

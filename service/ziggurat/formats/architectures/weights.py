@@ -14,16 +14,16 @@ from typing import Any, Protocol
 import ml_dtypes
 import numpy as np
 
+from ziggurat.engine import quantize_rows
 from ziggurat.errors import InvalidArgument, InvalidModel, Unsupported
-from ziggurat.formats.architectures.quantise import BLOCK, quantise_q4_0, quantise_q8_0
 from ziggurat.formats.gguf.types import RUNNABLE_BLOCKS
 from ziggurat.formats.stored import BF16, F32, Q4_0, Q8_0, Encoding, StoredTensor
 
 Array = np.ndarray[Any, Any]
 
 FORMATS = ("auto", "f32", "bf16", "int8", "int4")
-# What is converted in Python is converted so many elements at a time.
-CHUNK_ELEMENTS = 1 << 22
+# What is converted is read so many elements at a time.
+CHUNK_ELEMENTS = 1 << 24
 _PLAIN: Mapping[str, Any] = {"f32": np.dtype("<f4"), "f16": np.dtype("<f2"), "bf16": np.dtype(ml_dtypes.bfloat16)}
 _NUMBER = re.compile(r"\.(\d+)\.")
 
@@ -165,24 +165,23 @@ class Weights:
                 raise Unsupported(problem, tensor=stored.name)
             return encoding
         columns = stored.shape[0] if transposed else stored.shape[1]
-        return encoding if columns % BLOCK else wanted
+        return encoding if columns % wanted.elements else wanted
 
     def _converted(self, stored: StoredTensor, target: Encoding, transposed: bool) -> int:
         rows, columns = stored.shape[::-1] if transposed else stored.shape
-        pieces = []
         if transposed:  # GPT-2's matrices are small; one piece
             whole = plain_values(stored, 0, stored.elements).reshape(stored.shape).T
-            pieces.append(_encode(np.ascontiguousarray(whole), target))
+            pieces = [_encode(np.ascontiguousarray(whole), F32, rows, columns, target)]
         else:
             step = max(1, CHUNK_ELEMENTS // columns)
-            for start in range(0, rows, step):
-                stop = min(rows, start + step)
-                values = plain_values(stored, start * columns, stop * columns).reshape(-1, columns)
-                pieces.append(_encode(values, target))
-        data = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+            pieces = [
+                _encode(_raw(stored, start * columns, stop * columns), stored.encoding, stop - start, columns, target)
+                for start, stop in ((start, min(rows, start + step)) for start in range(0, rows, step))
+            ]
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         if target.dtype is not None:
-            return self._builder.constant(stored.name, target.dtype, [rows, columns], data.reshape(-1).view(np.uint8))
-        return self._builder.encoded_constant(stored.name, [rows, columns], int(target.ggml or 0), data.reshape(-1))
+            return self._builder.constant(stored.name, target.dtype, [rows, columns], data)
+        return self._builder.encoded_constant(stored.name, [rows, columns], int(target.ggml or 0), data)
 
 
 def plain_values(stored: StoredTensor, start: int, stop: int) -> Array:
@@ -192,26 +191,29 @@ def plain_values(stored: StoredTensor, start: int, stop: int) -> Array:
         InvalidModel: the file became shorter since its header was read.
         Unsupported: the elements are no floats.
     """
-    dtype = _PLAIN.get(stored.encoding.name)
-    if dtype is None:
+    if stored.encoding.name not in _PLAIN:
         problem = f"has elements of {stored.encoding.name}; supported here are {', '.join(_PLAIN)}"
         raise Unsupported(problem, tensor=stored.name)
-    try:
-        raw = np.fromfile(
-            stored.path, np.uint8, (stop - start) * dtype.itemsize, offset=stored.offset + start * dtype.itemsize
-        )
-    except OSError as error:
-        raise InvalidModel(f"'{stored.path}' cannot be read: {error}", tensor=stored.name) from None
-    if raw.nbytes != (stop - start) * dtype.itemsize:
-        raise InvalidModel(f"'{stored.path}' became shorter while it was being read", tensor=stored.name)
-    values: Array = raw.view(dtype).astype(np.float32)
+    values: Array = _raw(stored, start, stop).view(_PLAIN[stored.encoding.name]).astype(np.float32)
     return values
 
 
-def _encode(rows: Array, target: Encoding) -> Array:
-    if target == Q8_0:
-        return quantise_q8_0(rows)
-    if target == Q4_0:
-        return quantise_q4_0(rows)
-    encoded: Array = rows.astype(_PLAIN[target.name])
-    return encoded
+def _raw(stored: StoredTensor, start: int, stop: int) -> Array:
+    """The bytes of elements start to stop of a plain tensor."""
+    size = stored.encoding.bytes
+    try:
+        raw = np.fromfile(stored.path, np.uint8, (stop - start) * size, offset=stored.offset + start * size)
+    except OSError as error:
+        raise InvalidModel(f"'{stored.path}' cannot be read: {error}", tensor=stored.name) from None
+    if raw.nbytes != (stop - start) * size:
+        raise InvalidModel(f"'{stored.path}' became shorter while it was being read", tensor=stored.name)
+    return raw
+
+
+def _encode(data: Array, source: Encoding, rows: int, columns: int, target: Encoding) -> bytes:
+    """Elements of one plain encoding in another, or in blocks."""
+    if target.dtype is None:
+        return quantize_rows(data.reshape(-1), int(source.dtype or 0), rows, columns, int(target.ggml or 0))
+    with np.errstate(over="ignore"):
+        encoded: Array = data.reshape(-1).view(_PLAIN[source.name]).astype(np.float32).astype(_PLAIN[target.name])
+    return encoded.tobytes()
