@@ -56,7 +56,7 @@ def step(threads: int, name: str) -> tuple[Any, int]:
             weight = builder.encoded_constant(f"w{i}", [ROWS, COLUMNS], int(kind), data)
         total += len(data)
         builder.output(builder.node("zig", "Linear", "", [x, weight], [f"y{i}"], {})[0], f"y{i}")
-    return native.Model(native.Engine(threads, 0, None), builder.finish(), "auto", 0, True, []), total
+    return native.Model(native.Engine(threads, 0, None), builder.finish(), "auto", 0, True, [], False), total
 
 
 def seconds(model: Any, tokens: int) -> float:

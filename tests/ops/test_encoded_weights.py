@@ -36,7 +36,7 @@ def run(build: Any, feeds: list[Any] | None = None, optimize: bool = False) -> t
     builder = native.GraphBuilder("encoded")
     builder.output(build(builder), "y")
     engine = native.Engine(1, 0, None)
-    model = native.Model(engine, builder.finish(), "auto", 0, optimize, [])
+    model = native.Model(engine, builder.finish(), "auto", 0, optimize, [], False)
     return model.run(feeds or [], [], None, None)[0], model
 
 

@@ -35,7 +35,7 @@ def linear(owner: Any, weight: Any, columns: int, bias: np.ndarray | None = None
     if bias is not None:
         inputs.append(builder.constant("bias", FLOAT32, list(bias.shape), bias.tobytes()))
     builder.output(builder.node("zig", "Linear", "", inputs, ["y"], {})[0], "y")
-    return native.Model(owner, builder.finish(), "auto", 0, True, [])
+    return native.Model(owner, builder.finish(), "auto", 0, True, [], False)
 
 
 def run(model: Any, x: np.ndarray) -> np.ndarray:
@@ -102,7 +102,7 @@ def test_a_tied_embedding_is_read_from_the_packed_weight() -> None:
         hidden = builder.node("zig", "Embed", "", [weight, builder.input("ids", INT64, ["tokens"])], ["h"], {})[0]
         builder.output(hidden, "h")
         builder.output(builder.node("zig", "Linear", "", [hidden, weight], ["y"], {})[0], "y")
-        model = native.Model(native.Engine(1, 0, None), builder.finish(), "auto", 0, True, [])
+        model = native.Model(native.Engine(1, 0, None), builder.finish(), "auto", 0, True, [], False)
         assert f"embed.strips.{kind.name}" in model.plan_text()
         found = np.asarray(model.run([ids], [], None, None)[0])
         np.testing.assert_array_equal(found, quants.dequantize(blocks, kind)[ids])
