@@ -52,21 +52,26 @@ using Bytes = __m128i;
 #define ZIGGURAT_PEAK(op) _mm_##op
 #endif
 // Unsigned times signed bytes, pairs summed in 16 bits: what kernels without VNNI do for codes of few bits.
+constexpr int kByteSums = 8;  // beside products and operands in 16 registers
 double DotInt8(int64_t rounds) {
-  Bytes sum[kSums];
-  for (int i = 0; i < kSums; ++i) sum[i] = ZIGGURAT_PEAK(set1_epi16)(static_cast<short>(i));
+  Bytes sum[kByteSums];
+#pragma GCC unroll 8
+  for (int i = 0; i < kByteSums; ++i) sum[i] = ZIGGURAT_PEAK(set1_epi16)(static_cast<short>(i));
   Bytes a = ZIGGURAT_PEAK(set1_epi8)(3), b = ZIGGURAT_PEAK(set1_epi8)(5);
   for (int64_t round = 0; round < rounds; ++round) {
-    __asm__ volatile("" : "+x"(a), "+x"(b));
-#pragma GCC unroll 12
-    for (int i = 0; i < kSums; ++i) sum[i] = ZIGGURAT_PEAK(add_epi16)(sum[i], ZIGGURAT_PEAK(maddubs_epi16)(a, b));
+#pragma GCC unroll 8
+    for (int i = 0; i < kByteSums; ++i) {
+      __asm__ volatile("" : "+x"(a), "+x"(sum[i]));  // a product each: one would serve all sums
+      sum[i] = ZIGGURAT_PEAK(add_epi16)(sum[i], ZIGGURAT_PEAK(maddubs_epi16)(a, b));
+    }
   }
-  for (int i = 1; i < kSums; ++i) sum[0] = ZIGGURAT_PEAK(add_epi16)(sum[0], sum[i]);
+#pragma GCC unroll 8
+  for (int i = 1; i < kByteSums; ++i) sum[0] = ZIGGURAT_PEAK(add_epi16)(sum[0], sum[i]);
   int16_t lanes[kVectorBytes / 2];
   __builtin_memcpy(lanes, &sum[0], kVectorBytes);
   volatile int16_t sink = lanes[0];
   (void)sink;
-  return 2.0 * kVectorBytes * kSums * static_cast<double>(rounds);
+  return 2.0 * kVectorBytes * kByteSums * static_cast<double>(rounds);
 }
 #undef ZIGGURAT_PEAK
 #endif
