@@ -21,9 +21,10 @@ bool SameFloatTypes(const Node& node) {
   return input && output && SameType(input, output);
 }
 
-// The other operand of an Add, or null.
+// The other operand of an Add, or of a Sum of two, which is the same; or null.
 Value* Addend(const Node& node, const Value* one) {
-  if (!node.op->Is("Add") || node.Input(0) == node.Input(1)) return nullptr;
+  const bool adds = node.op->Is("Add") || (node.op->Is("Sum") && node.inputs.size() == 2);
+  if (!adds || node.Input(0) == node.Input(1)) return nullptr;
   return node.Input(0) == one ? node.Input(1) : node.Input(0);
 }
 

@@ -10,6 +10,7 @@ extern const Pass kEliminateDead;
 extern const Pass kEliminateIdentity;
 extern const Pass kFoldConstants;
 extern const Pass kFoldConvScale;
+extern const Pass kFoldPad;
 extern const Pass kFoldShapes;
 extern const Pass kFuseConv;
 extern const Pass kFuseGate;

@@ -22,6 +22,7 @@ constexpr PipelineRow kPipeline[] = {
     {kRecognizeLayerNorm, "before fusion, which would take the tree's Mul and Add as epilogues"},
     {kRecognizeGelu,      "before fusion, so that Gelu can be an epilogue"},
     {kRecognizeSwish,     "before fusion, for the same reason"},
+    {kFoldPad,            "before fusion, which looks at Conv's own inputs only"},
     {kFoldConvScale,      "before fusion: a BatchNormalization between Conv and Relu would stop it"},
     {kFuseConv,           "last but one: everything that can be an epilogue has its final form"},
     {kFuseMatMul,         "with fuse_conv; the two touch different nodes"},

@@ -198,7 +198,7 @@ int WinogradTile(const ConvShape& s, int64_t lanes) {
     if (s.kernel[i] != 3 || s.stride[i] != 1 || s.dilation[i] != 1 || s.in[i] < 1 || s.out[i] < 4) return 0;
   if (s.kernel[0] != 1 || s.in[0] != 1 || s.pad[0] != 0 || s.stride[0] != 1) return 0;
   for (int i : {1, 2})
-    if (s.pad[i] < 0 || s.pad[i] > 2) return 0;
+    if (s.pad[i] < 0) return 0;
   if (s.channels < 8 || s.out_channels < 8) return 0;
   const double pairs = static_cast<double>(s.channels * s.out_channels), wide = static_cast<double>(lanes);
   const auto padded = [&](int64_t columns) { return static_cast<double>(RoundUp(columns, lanes)) / wide; };
