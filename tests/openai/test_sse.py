@@ -111,7 +111,7 @@ def test_a_client_that_leaves_ends_its_generation_within_a_step(server: Running)
 
 
 def test_a_reader_that_stalls_is_bounded_and_then_cut_off(repository: Path) -> None:
-    with serving(repository, language={"backlog": 64}) as running:
+    with serving(repository, language={"backlog": 1024}) as running:
         body = {**COMPLETING, "n": 16, "max_tokens": 1900, "ignore_eos": True, "logprobs": 5}
         with Events(running.port, COMPLETIONS, body, buffer=4096) as events:
             events.start()  # and no more is read
