@@ -10,4 +10,5 @@ PYBIND11_MODULE(_native, module) {
   ziggurat::bindings::BindEngine(module);
   ziggurat::bindings::BindModel(module);
   ziggurat::bindings::BindGenerator(module);
+  ziggurat::bindings::BindJsonNumbers(module);
 }

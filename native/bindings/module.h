@@ -10,5 +10,6 @@ void BindEncode(pybind11::module_& module);
 void BindEngine(pybind11::module_& module);
 void BindModel(pybind11::module_& module);
 void BindGenerator(pybind11::module_& module);
+void BindJsonNumbers(pybind11::module_& module);
 
 }  // namespace ziggurat::bindings

@@ -9,7 +9,9 @@ import struct
 from typing import Any
 
 import numpy as np
+import orjson
 
+from ziggurat.engine.json_numbers import NumberText
 from ziggurat.errors import InvalidArgument
 from ziggurat.http.datatypes import BYTE_RANGES, Datatype
 
@@ -22,6 +24,11 @@ def from_json(data: object, datatype: Datatype, shape: tuple[int, ...], name: st
     """Nested or flat `data`, row-major. Integers are exact; NaN and infinities may be strings."""
     if not datatype.json:
         raise InvalidArgument(f"{datatype.name} has no JSON form: send it as binary data", tensor=name)
+    if isinstance(data, NumberText):
+        array = None if datatype.dtype is None else data.read(datatype.dtype, shape)
+        if array is not None:
+            return array
+        data = _load(data, name)
     flat = _flatten(data, shape, name)
     count = math.prod(shape)
     if len(flat) != count:
@@ -69,6 +76,13 @@ def to_bytes(array: Array, datatype: Datatype) -> bytes | memoryview:
         return b"".join(itertools.chain.from_iterable((struct.pack("<I", len(part)), part) for part in parts))
     flat = np.ascontiguousarray(array, datatype.dtype).reshape(-1)
     return flat.view(np.uint8).data if flat.size else b""
+
+
+def _load(numbers: NumberText, name: str) -> object:
+    try:
+        return orjson.loads(bytes(numbers))
+    except orjson.JSONDecodeError as error:
+        raise InvalidArgument(f"'data' is not JSON: {error}", tensor=name) from None
 
 
 def _flatten(data: object, shape: tuple[int, ...], name: str) -> list[Any]:

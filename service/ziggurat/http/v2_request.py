@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from ziggurat.engine.json_numbers import NumberFinder, NumberText
 from ziggurat.errors import InvalidArgument, Unsupported
 
 
@@ -45,25 +46,42 @@ def parse(body: bytes, header_length: int | None) -> Request:
         raise InvalidArgument(f"the JSON part is said to have {header_length} bytes, the body has {len(body)}")
     else:
         head, raw = body[:header_length], view[header_length:]
-    document = _load(head, header_length is not None)
+    document, numbers = _load(head, header_length is not None)
     request = Request(raw, id=_id(document))
     options = parameters(document, "the request")
     request.timeout = _timeout(options)
     request.binary = _flag(options, "binary_data_output") or False
     request.parameters = _echoed(options)
     request.inputs = _list(document, "inputs", required=True)
+    if numbers:
+        for item in request.inputs:
+            data = item.get("data")
+            if type(data) is str and data in numbers:
+                item["data"] = numbers[data]
     request.outputs = _outputs(_list(document, "outputs"))
     return request
 
 
-def _load(head: bytes, framed: bool) -> dict[str, Any]:
+_FINDER = NumberFinder()
+
+
+def _load(head: bytes, framed: bool) -> tuple[dict[str, Any], dict[str, NumberText]]:
+    """The document, in which arrays of numbers are the strings that name them."""
+    skeleton, numbers = _FINDER.find(head)
     try:
-        document = orjson.loads(head)
-    except orjson.JSONDecodeError as error:
-        document = _load_lenient(head, error, framed)
+        document = orjson.loads(skeleton)
+    except orjson.JSONDecodeError:
+        document, numbers = _load_whole(head, framed), {}
     if not isinstance(document, dict):
         raise InvalidArgument(f"the request must be a JSON object, got {type(document).__name__}")
-    return document
+    return document, numbers
+
+
+def _load_whole(head: bytes, framed: bool) -> object:
+    try:
+        return orjson.loads(head)
+    except orjson.JSONDecodeError as error:
+        return _load_lenient(head, error, framed)
 
 
 def _load_lenient(head: bytes, error: Exception, framed: bool) -> object:
