@@ -62,6 +62,24 @@ def test_bits_do_not_depend_on_tokens_or_threads(isa: str) -> None:
                 np.testing.assert_array_equal(run(model, x[:tokens]), alone[:tokens])
 
 
+@pytest.mark.parametrize("dtype", HALVES)
+def test_16_bit_weights_give_the_bits_of_their_float32_values(dtype: int) -> None:
+    rng = np.random.default_rng(4)
+    rows, columns = 70, 300
+    weight = rng.standard_normal((rows, columns), dtype=np.float32).astype(HALVES[dtype])
+    wide = weight.astype(np.float32)
+    x = rng.standard_normal((33, columns), dtype=np.float32)
+    bias = rng.standard_normal(rows, dtype=np.float32)
+    for isa in ISAS:
+        for threads in (1, 2):
+            owner = native.Engine(threads, 0, isa)
+            half = linear(owner, lambda b: b.constant("w", dtype, [rows, columns], weight.tobytes()), columns, bias)
+            full = linear(owner, lambda b: b.constant("w", FLOAT32, [rows, columns], wide.tobytes()), columns, bias)
+            assert f"linear.{HALVES[dtype].name}.{isa}" in half.plan_text()
+            for tokens in (1, 2, 5, 33):
+                np.testing.assert_array_equal(run(half, x[:tokens]), run(full, x[:tokens]))
+
+
 @pytest.mark.parametrize("kind", [GGMLQuantizationType.Q4_0, GGMLQuantizationType.Q8_0], ids=lambda kind: kind.name)
 @pytest.mark.parametrize("dtype", [FLOAT32, *HALVES])
 def test_rows_are_encoded_at_least_as_well_as_by_the_gguf_package(kind: GGMLQuantizationType, dtype: int) -> None:

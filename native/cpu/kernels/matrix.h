@@ -52,13 +52,15 @@ struct GemmArgs {
   int64_t m = 0, n = 0, k = 0;
   MatrixView a;                     // unless a_packed
   const float* a_packed = nullptr;  // whole tiles of rows 0..m
-  const float* b = nullptr;         // packed, or (b_step != nr) the plain rows of B
-  int64_t b_step = 0;               // distance of two k: nr when packed, else the row stride
+  const void* b = nullptr;          // packed, or (b_step != nr) the plain rows of B
+  DType b_dtype = DType::kFloat32;  // float16 and bfloat16 only packed
+  int64_t b_step = 0;               // distance of two k, in elements: nr when packed, else the row stride
   int64_t b_panel = 0;              // distance of two panels of nr columns
   float* c = nullptr;
   int64_t c_row = 0;
   Epilogue epilogue;
   float* scratch = nullptr;  // gemm_scratch floats, 64-byte aligned
+  float* wide = nullptr;     // wide_floats floats, 64-byte aligned, where B has 16 bits
 };
 
 // What the op layer decides on: which element of C a job reaches.
@@ -67,6 +69,14 @@ struct PackBArgs {
   int64_t k = 0, n = 0;
   int64_t first_panel = 0, last_panel = 0;  // [first, last)
   float* packed = nullptr;                  // of panel 0
+};
+
+// Packs w [n, k] of 16-bit elements as the B = w^T of a product: [n / nr][k][nr], zero-padded. A copy of bits.
+struct PackHalfArgs {
+  const uint16_t* w = nullptr;
+  int64_t k = 0, n = 0;
+  int64_t first_panel = 0, last_panel = 0;  // [first, last)
+  uint16_t* packed = nullptr;               // of panel 0
 };
 
 // Kernels of dtypes without a tuned one: C = A B by the same order of summation for float64; integers wrap around.
@@ -88,6 +98,8 @@ struct MatrixKernels {
   int64_t (*gemm_scratch)(int64_t m, int64_t k);  // floats
   void (*pack_a)(const MatrixView& a, int64_t m, int64_t k, float* packed);
   void (*pack_b)(const PackBArgs& args);
+  void (*pack_half)(const PackHalfArgs& args);
+  int64_t wide_floats;                     // of GemmArgs::wide
   PlainGemmFn (*plain_gemm)(DType dtype);  // float64, int32, uint32, int64, uint64; null for others
   const Int8Kernels* int8;
   void (*conv)(const ConvArgs& args);

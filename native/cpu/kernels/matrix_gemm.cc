@@ -28,6 +28,23 @@ struct Pass {
   int64_t k0, k;
 };
 
+// Points the tile at B's share of the pass in the panel. B of 16 bits is read as it is for few rows (true) and widened
+// once for many: float32 holds its values exactly, so the sums are the same bits.
+bool SetB(const GemmArgs& g, const Pass& pass, int64_t panel, TileArgs* tile) {
+  const int64_t at = panel * g.b_panel + pass.k0 * g.b_step;
+  if (g.b_dtype == DType::kFloat32) {
+    tile->b = static_cast<const float*>(g.b) + at;
+    return false;
+  }
+  const uint16_t* half = static_cast<const uint16_t*>(g.b) + at;
+  tile->b = half;
+  if (pass.last_tile - pass.first_tile == 1 && pass.tiling.base + (pass.first_tile < pass.tiling.taller) <= kMaxHalfMr)
+    return true;
+  Widen(half, g.b_dtype, pass.k * kNr, g.wide);
+  tile->b = g.wide;
+  return false;
+}
+
 void RunPass(const GemmArgs& g, const Pass& pass) {
   const bool finish = pass.k0 + pass.k == g.k && !g.epilogue.IsIdentity();
   TileArgs tile{};
@@ -37,13 +54,13 @@ void RunPass(const GemmArgs& g, const Pass& pass) {
   tile.accumulate = pass.k0 > 0;
   for (int64_t column = 0, panel = 0; column < g.n; column += kNr, ++panel) {
     tile.columns = static_cast<int>(g.n - column < kNr ? g.n - column : kNr);
-    tile.b = g.b + panel * g.b_panel + pass.k0 * g.b_step;
+    const bool narrow = SetB(g, pass, panel, &tile);
     for (int64_t t = pass.first_tile; t < pass.last_tile; ++t) {
       const int64_t start = TileStart(pass.tiling, t), height = pass.tiling.base + (t < pass.tiling.taller);
       const int64_t row = pass.row0 + start;
       tile.a = pass.a + start * pass.a_k + height * pass.a_k0;
       tile.c = g.c + row * g.c_row + column;
-      FindTile(height, tile.columns)(tile);
+      (narrow ? FindHalfTile(height, g.b_dtype) : FindTile(height, tile.columns))(tile);
       if (finish) ApplyEpilogue(g.epilogue, tile.c, g.c_row, row, column, height, tile.columns);
     }
   }
@@ -59,6 +76,9 @@ void EmptySum(const GemmArgs& g) {
 }
 
 }  // namespace
+
+extern const int64_t kWideFloats;
+const int64_t kWideFloats = kPassK * kNr;
 
 int64_t GemmScratch(int64_t m, int64_t k) { return PassRows(m) * RoundUp(k < kPassK ? k : kPassK, kKBlock); }
 

@@ -7,9 +7,11 @@ namespace ziggurat::cpu::ZIGGURAT_ISA {
 
 void Gemm(const GemmArgs& args);
 int64_t GemmScratch(int64_t m, int64_t k);
+extern const int64_t kWideFloats;
 
 void PackA(const MatrixView& a, int64_t m, int64_t k, float* packed);
 void PackB(const PackBArgs& args);
+void PackHalf(const PackHalfArgs& args);
 // Packs rows row0 .. row0 + rows, columns k0 .. k0 + k as an A of its own.
 void PackARows(const MatrixView& a, int64_t row0, int64_t rows, int64_t k0, int64_t k, float* packed);
 

@@ -1,67 +1,13 @@
 #include "cpu/kernels/matrix_tile.h"
 
+#include "cpu/kernels/matrix_tile_loop.h"
+
 namespace ziggurat::cpu::ZIGGURAT_ISA {
 namespace {
 
-// Rows of B fetched ahead of use: 8 rows of 128 bytes cover the latency of the second-level cache and, for a
-// matrix-vector product, keep enough lines in flight to reach the memory bandwidth.
-constexpr int64_t kAhead = 8;
-
-template <int kRows, int kVectors>
-ZIGGURAT_INLINE void Step(const float* a, const float* b, F32 (&sum)[kRows][kVectors]) {
-  F32 right[kVectors];
-#pragma GCC unroll 2
-  for (int j = 0; j < kVectors; ++j) right[j] = Load(b + j * kLanes);
-#pragma GCC unroll 14
-  for (int i = 0; i < kRows; ++i) {
-    const F32 left = Set(a[i * kKBlock]);
-#pragma GCC unroll 2
-    for (int j = 0; j < kVectors; ++j) sum[i][j] = MulAdd(left, right[j], sum[i][j]);
-  }
-}
-
-template <int kRows, int kVectors>
-ZIGGURAT_INLINE void Flush(const TileArgs& args, bool accumulate, const F32 (&sum)[kRows][kVectors]) {
-#pragma GCC unroll 14
-  for (int i = 0; i < kRows; ++i) {
-    float* c = args.c + i * args.c_row;
-#pragma GCC unroll 2
-    for (int j = 0; j < kVectors; ++j, c += kLanes) {
-      const int columns = args.columns - j * kLanes;
-      if (columns >= kLanes)
-        Store(accumulate ? Load(c) + sum[i][j] : sum[i][j], c);
-      else
-        StoreN(accumulate ? LoadN(c, columns) + sum[i][j] : sum[i][j], c, columns);
-    }
-  }
-}
-
 template <int kRows, int kVectors>
 void Tile(const TileArgs& args) {
-  const float* a = args.a;
-  const float* b = args.b;
-  const int64_t step = args.b_step;
-  bool accumulate = args.accumulate;
-  for (int64_t k = args.k; k > 0; k -= kKBlock, a += kRows * kKBlock) {
-    F32 sum[kRows][kVectors];
-#pragma GCC unroll 14
-    for (int i = 0; i < kRows; ++i)
-#pragma GCC unroll 2
-      for (int j = 0; j < kVectors; ++j) sum[i][j] = Zero();
-    const int64_t block = k < kKBlock ? k : kKBlock;
-    int64_t i = 0;
-    for (; i + 4 <= block; i += 4, b += 4 * step) {
-#pragma GCC unroll 4
-      for (int u = 0; u < 4; ++u) {
-        Prefetch(b + (kAhead + u) * step);
-        if (kVectors * kLanes * sizeof(float) > 64) Prefetch(b + (kAhead + u) * step + 16);
-        Step<kRows, kVectors>(a + i + u, b + u * step, sum);
-      }
-    }
-    for (; i < block; ++i, b += step) Step<kRows, kVectors>(a + i, b, sum);
-    Flush<kRows, kVectors>(args, accumulate, sum);
-    accumulate = true;
-  }
+  TileLoop<RightF32, kRows, kVectors>(args);
 }
 
 constexpr TileFn kTiles[][kNv] = {

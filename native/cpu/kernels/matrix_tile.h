@@ -16,7 +16,7 @@ constexpr int kNr = kNv * kLanes;
 
 struct TileArgs {
   const float* a;  // packed tile, from the first k of this call
-  const float* b;  // row of the first k
+  const void* b;   // row of the first k: float32, or what the tile's kind reads
   int64_t b_step;
   int64_t k;  // a multiple of kKBlock unless it ends K
   float* c;
@@ -29,6 +29,13 @@ using TileFn = void (*)(const TileArgs& args);
 // The kernel for tiles of 1 .. kMaxMr rows. It reads kNr (or, at most kLanes columns, kLanes) elements of each row of
 // B, and writes `columns` of C.
 TileFn FindTile(int64_t height, int columns);
+
+// The same for B in 16 bits, of 1 .. kMaxHalfMr rows: kNr elements of each row of B are read whatever `columns` is. For
+// higher tiles B is widened first: then a tile's work hides the copy.
+constexpr int kMaxHalfMr = 4;
+TileFn FindHalfTile(int64_t height, DType b);
+// n elements, a multiple of kLanes, as float32.
+void Widen(const void* from, DType dtype, int64_t n, float* to);
 
 // Applies `epilogue` to rows x columns of C whose first element is C[row0, column0].
 void ApplyEpilogue(const Epilogue& epilogue, float* c, int64_t c_row, int64_t row0, int64_t column0, int64_t rows,
