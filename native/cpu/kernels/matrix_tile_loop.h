@@ -68,15 +68,12 @@ ZIGGURAT_INLINE void TileLoop(const TileArgs& args) {
       for (int j = 0; j < kVectors; ++j) sum[i][j] = Zero();
     const int64_t block = k < kKBlock ? k : kKBlock;
     int64_t i = 0;
-    for (; i + 4 <= block; i += 4, b += 4 * step) {
-#pragma GCC unroll 4
-      for (int u = 0; u < 4; ++u) {
-        Prefetch(b + (kAhead<Right> + u) * step);
-        if (kVectors * kLanes * sizeof *b > 64) Prefetch(b + (kAhead<Right> + u) * step + 64 / sizeof *b);
-        Step<Right, kRows, kVectors>(a + i + u, b + u * step, sum);
-      }
+#pragma GCC unroll 1
+    for (; i < block; ++i, b += step) {
+      Prefetch(b + kAhead<Right> * step);
+      if (kVectors * kLanes * sizeof *b > 64) Prefetch(b + kAhead<Right> * step + 64 / sizeof *b);
+      Step<Right, kRows, kVectors>(a + i, b, sum);
     }
-    for (; i < block; ++i, b += step) Step<Right, kRows, kVectors>(a + i, b, sum);
     Flush<kRows, kVectors>(args, accumulate, sum);
     accumulate = true;
   }
