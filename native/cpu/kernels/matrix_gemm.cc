@@ -8,7 +8,7 @@ namespace {
 // One pass multiplies an A block of kPassRows x kPassK (140 x 1024 x 4 = 560 KiB of the megabyte of second-level cache
 // of the machines we tune for) with every panel of B. A panel's slice is kPassK * kNr * 4 = 128 KiB, streamed from
 // the second level once a tile. C is read and written once a pass, 1/1024th of the work. Neither changes a bit.
-constexpr int64_t kPassK = 8 * kKBlock;
+constexpr int64_t kPassK = kGemmPassK;
 constexpr int64_t kPassRows = 144 * 1024 / kPassK / kMaxMr * kMaxMr;
 
 // Rows of each pass: as even as can be, so that none is a sliver.
@@ -76,9 +76,6 @@ void EmptySum(const GemmArgs& g) {
 }
 
 }  // namespace
-
-extern const int64_t kWideFloats;
-const int64_t kWideFloats = kPassK * kNr;
 
 int64_t GemmScratch(int64_t m, int64_t k) { return PassRows(m) * RoundUp(k < kPassK ? k : kPassK, kKBlock); }
 

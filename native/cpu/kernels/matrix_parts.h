@@ -7,7 +7,6 @@ namespace ziggurat::cpu::ZIGGURAT_ISA {
 
 void Gemm(const GemmArgs& args);
 int64_t GemmScratch(int64_t m, int64_t k);
-extern const int64_t kWideFloats;
 
 void PackA(const MatrixView& a, int64_t m, int64_t k, float* packed);
 void PackB(const PackBArgs& args);

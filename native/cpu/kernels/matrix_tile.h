@@ -13,6 +13,9 @@ namespace ziggurat::cpu::ZIGGURAT_ISA {
 constexpr int kMaxMr = kLanes == 16 ? 14 : kLanes == 8 ? 6 : 4;
 constexpr int kNv = 2;
 constexpr int kNr = kNv * kLanes;
+// K of one pass of Gemm (matrix_gemm.cc). Here, because tables must be constants to the compiler of each unit: one that
+// is computed at load would run this instruction set's code on any CPU.
+constexpr int64_t kGemmPassK = 8 * kKBlock;
 
 struct TileArgs {
   const float* a;  // packed tile, from the first k of this call
