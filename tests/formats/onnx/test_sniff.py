@@ -38,7 +38,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\
         (b"GGUF\x03\0\0\0", "a GGUF language model"),
         (zipped(), "a zip archive"),
         (safetensors(), "a safetensors file: weights without a graph"),
-        (gzip.compress(b"x"), "a gzip archive; unpack it"),
+        (gzip.compress(b"x", mtime=0), "a gzip archive; unpack it"),
         (pickle.dumps({"weights": [1, 2]}), "a Python pickle"),
         (b"\x89HDF\r\n\x1a\n\0\0", "an HDF5 file"),
         (b"\x1c\0\0\0TFL3", "a TensorFlow Lite model"),
