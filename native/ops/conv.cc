@@ -45,6 +45,9 @@ void CheckBias(const InferContext& c, int b, const Dim& channels) {
   if (c.HasRank(b)) c.Same(channels, c.InputShape(b)[0], "output channels and bias length");
 }
 
+// zig.FusedConv may keep its channels last; the weights are the same for both.
+bool KeepsChannelsLast(const InferContext& c) { return c.node().Int("channels_last") != 0; }
+
 void InferConvAt(InferContext& c, int x, int w, int b, DType dtype) {
   const std::optional<Windows> windows = ConvWindows(c, x, w);
   const int64_t group = Group(c);
@@ -52,14 +55,16 @@ void InferConvAt(InferContext& c, int x, int w, int b, DType dtype) {
     if (!c.HasRank(x)) return c.SetUnranked(0, dtype);
     return c.SetOutput(0, dtype, c.NewSymbols("conv", c.InputType(x).Rank()));
   }
-  const auto &in = c.InputShape(x), &weight = c.InputShape(w);
+  const bool last = KeepsChannelsLast(c);
+  const auto in = last ? ChannelsFirst(c.InputShape(x)) : c.InputShape(x);
+  const auto& weight = c.InputShape(w);
   c.Same(in[1], weight[1] * Dim(group), "input channels and the weight's channels times group");
   if (weight[0].IsConst() && weight[0].Const() % group != 0)
     c.Fail(weight[0].Const(), " output channels do not divide into ", group, " groups");
   CheckBias(c, b, weight[0]);
   std::vector<Dim> out = {in[0], weight[0]};
   for (size_t i = 0; i + 2 < in.size(); ++i) out.push_back(windows->OutputSize(c, i, in[i + 2]));
-  c.SetOutput(0, dtype, std::move(out));
+  c.SetOutput(0, dtype, last ? ChannelsLast(std::move(out)) : std::move(out));
 }
 
 void InferConv(InferContext& c) { InferConvAt(c, 0, 1, 2, c.InputDType(0)); }

@@ -95,6 +95,19 @@ Value* Expander::Wide(Value* value) {
   return dtype == DType::kFloat16 || dtype == DType::kBFloat16 ? Cast(value, DType::kFloat32) : value;
 }
 
+Value* Expander::ChannelsFirst(Value* value) {
+  std::vector<int64_t> perm = {0, Rank(value) - 1};
+  for (int i = 1; i + 1 < Rank(value); ++i) perm.push_back(i);
+  return Op("Transpose", {value}, {{"perm", std::move(perm)}});
+}
+
+Value* Expander::ChannelsLast(Value* value) {
+  std::vector<int64_t> perm = {0};
+  for (int i = 2; i < Rank(value); ++i) perm.push_back(i);
+  perm.push_back(1);
+  return Op("Transpose", {value}, {{"perm", std::move(perm)}});
+}
+
 Value* Expander::Reshape(Value* value, std::vector<int64_t> shape) {
   return Op("Reshape", {value, Ints(std::move(shape))});
 }

@@ -33,6 +33,9 @@ class Expander {
   Value* Cast(Value* value, DType dtype);  // the value itself where it has that type
   // 16-bit floats as float32, others as they are: an op computes wide inside and rounds once, when it returns.
   Value* Wide(Value* value);
+  // [N, spatial..., C] as [N, C, spatial...], and the way back: a Transpose.
+  Value* ChannelsFirst(Value* value);
+  Value* ChannelsLast(Value* value);
   Value* Reshape(Value* value, std::vector<int64_t> shape);
   // Shape dimensions [start, end) of a value as an int64 vector.
   Value* ShapeOf(Value* value, int64_t start, int64_t end);

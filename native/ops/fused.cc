@@ -35,10 +35,11 @@ void CheckActivation(InferContext& c) {
           "clip"});
 }
 
-// The node's attributes without the activation's: those of the unfused op.
+// The node's attributes without those that are ours: those of the unfused op.
 Attributes Plain(const Node& node) {
   Attributes attributes = node.attributes;
-  for (const char* name : {"activation", "activation_alpha", "activation_beta"}) attributes.erase(name);
+  for (const char* name : {"activation", "activation_alpha", "activation_beta", "channels_last"})
+    attributes.erase(name);
   return attributes;
 }
 
@@ -57,9 +58,12 @@ void InferFusedConv(InferContext& c) {
 }
 
 void ExpandFusedConv(Expander& e) {
-  std::vector<Value*> inputs = {e.Wide(e.In(0)), e.Wide(e.In(1))};
+  const bool channels_last = e.node().Int("channels_last") != 0;
+  Value* x = e.Wide(e.In(0));
+  std::vector<Value*> inputs = {channels_last ? e.ChannelsFirst(x) : x, e.Wide(e.In(1))};
   if (e.HasIn(2)) inputs.push_back(e.Wide(e.In(2)));
   Value* y = e.Op("Conv", std::move(inputs), Plain(e.node()));
+  if (channels_last) y = e.ChannelsLast(y);
   if (e.HasIn(3)) y = e.Op("Add", {y, e.Wide(e.In(3))});
   e.Return(0, Activate(e, y));
 }
@@ -110,6 +114,7 @@ void ExpandFusedMatMul(Expander& e) {
 
 }  // namespace
 
+// With channels_last 1, X, the residual and Y are [N, spatial..., C]; W is [O, I/group, kernel...] all the same.
 constexpr OpDef kOp_ZigFusedConv = {
     .name = "FusedConv",
     .domain = "zig",
@@ -118,8 +123,9 @@ constexpr OpDef kOp_ZigFusedConv = {
                {"B", kFloats, 'T', Param::kOptional},
                {"residual", kFloats, 'T', Param::kOptional}},
     .attributes = {attr::String("activation", ""), attr::Float("activation_alpha", 0.0f),
-                   attr::Float("activation_beta", 0.0f), attr::String("auto_pad", "NOTSET"), attr::Ints("dilations"),
-                   attr::Int("group", 1), attr::Ints("kernel_shape"), attr::Ints("pads"), attr::Ints("strides")},
+                   attr::Float("activation_beta", 0.0f), attr::String("auto_pad", "NOTSET"),
+                   attr::Int("channels_last", 0), attr::Ints("dilations"), attr::Int("group", 1),
+                   attr::Ints("kernel_shape"), attr::Ints("pads"), attr::Ints("strides")},
     .infer = InferFusedConv,
     .expand = ExpandFusedConv,
 };

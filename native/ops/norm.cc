@@ -188,6 +188,10 @@ void InferLRN(InferContext& c) {
   c.CopyType(0);
 }
 
+void ExpandChannelsLastLRN(Expander& e) {
+  e.Return(0, e.ChannelsLast(e.Op("LRN", {e.ChannelsFirst(e.In(0))}, e.node().attributes)));
+}
+
 }  // namespace
 
 constexpr OpDef kOp_BatchNormalization = {
@@ -251,6 +255,16 @@ constexpr OpDef kOp_LRN = {
     .attributes = {attr::Float("alpha", 1e-04f), attr::Float("beta", 0.75f), attr::Float("bias", 1.0f),
                    attr::Required(attr::Int("size"))},
     .infer = InferLRN,
+};
+// LRN of X and Y [N, spatial..., C]: the window slides along the last axis.
+constexpr OpDef kOp_ZigChannelsLastLRN = {
+    .name = "ChannelsLastLRN",
+    .domain = "zig",
+    .inputs = {{"X", kFloats}},
+    .attributes = {attr::Float("alpha", 1e-04f), attr::Float("beta", 0.75f), attr::Float("bias", 1.0f),
+                   attr::Required(attr::Int("size"))},
+    .infer = InferLRN,
+    .expand = ExpandChannelsLastLRN,
 };
 
 }  // namespace ziggurat

@@ -7,22 +7,38 @@
 namespace ziggurat {
 namespace {
 
-void InferPool(InferContext& c) {
+void InferPoolOf(InferContext& c, bool last) {
   c.ExpectRank(0, 3, kMaxRank);
   const int axes = static_cast<int>(c.node().Ints("kernel_shape").size());
   const Windows windows = ReadWindows(c, axes);
   std::vector<Dim> out;
   if (c.HasRank(0)) {
-    const auto& in = c.InputShape(0);
+    const auto in = last ? ChannelsFirst(c.InputShape(0)) : c.InputShape(0);
     if (static_cast<int>(in.size()) != axes + 2)
       c.Fail("kernel_shape has ", axes, " axes, the input ", in.size() - 2, " spatial ones");
     out = {in[0], in[1]};
     for (int i = 0; i < axes; ++i) out.push_back(windows.OutputSize(c, i, in[i + 2]));
+    if (last) out = ChannelsLast(std::move(out));
   } else {
     out = c.NewSymbols("pool", axes + 2);
   }
   if (c.num_outputs() > 1) c.SetOutput(1, DType::kInt64, out);
   c.SetOutput(0, c.InputDType(0), std::move(out));
+}
+
+void InferPool(InferContext& c) { InferPoolOf(c, false); }
+
+void InferChannelsLastPool(InferContext& c) {
+  Choice(c, "kind", {"max", "average"});
+  InferPoolOf(c, true);
+}
+
+void ExpandChannelsLastPool(Expander& e) {
+  const OpDef& pool = GetOp(e.node().String("kind") == "max" ? "MaxPool" : "AveragePool");
+  Attributes attributes;
+  for (const auto& [name, value] : e.node().attributes)
+    if (pool.FindAttribute(name)) attributes[name] = value;
+  e.Return(0, e.ChannelsLast(e.Op(pool.name, {e.ChannelsFirst(e.In(0))}, std::move(attributes))));
 }
 
 void InferMaxUnpool(InferContext& c) {
@@ -104,6 +120,17 @@ constexpr OpDef kOp_AveragePool = {
                    attr::Ints("dilations"), attr::Required(attr::Ints("kernel_shape")), attr::Ints("pads"),
                    attr::Ints("strides")},
     .infer = InferPool,
+};
+// MaxPool or AveragePool of X and Y [N, spatial..., C].
+constexpr OpDef kOp_ZigChannelsLastPool = {
+    .name = "ChannelsLastPool",
+    .domain = "zig",
+    .inputs = {{"X", kFloats}},
+    .attributes = {attr::String("auto_pad", "NOTSET"), attr::Int("ceil_mode", 0), attr::Int("count_include_pad", 0),
+                   attr::Ints("dilations"), attr::Required(attr::Ints("kernel_shape")),
+                   attr::Required(attr::String("kind")), attr::Ints("pads"), attr::Ints("strides")},
+    .infer = InferChannelsLastPool,
+    .expand = ExpandChannelsLastPool,
 };
 constexpr OpDef kOp_LpPool = {
     .name = "LpPool",

@@ -1,5 +1,7 @@
 #include "ops/window.h"
 
+#include <algorithm>
+
 #include "ops/rules.h"
 
 namespace ziggurat {
@@ -60,6 +62,16 @@ Dim Windows::TransposedSize(size_t axis, const Dim& in, int64_t output_padding) 
   if (Same()) return in * Dim(strides[axis]);
   return (in - Dim(1)) * Dim(strides[axis]) + Dim(output_padding) + Dim(Extent(axis)) - Dim(begin[axis]) -
          Dim(end[axis]);
+}
+
+std::vector<Dim> ChannelsFirst(std::vector<Dim> shape) {
+  std::rotate(shape.begin() + 1, shape.end() - 1, shape.end());
+  return shape;
+}
+
+std::vector<Dim> ChannelsLast(std::vector<Dim> shape) {
+  std::rotate(shape.begin() + 1, shape.begin() + 2, shape.end());
+  return shape;
 }
 
 }  // namespace ziggurat

@@ -25,4 +25,8 @@ struct Windows {
 // Reads and checks the node's attributes for `axes` spatial axes. `kernel` is used where the node has no kernel_shape.
 Windows ReadWindows(const InferContext& c, int axes, std::vector<int64_t> kernel = {});
 
+// A shape [N, C, spatial...] of one that keeps its channels last, [N, spatial..., C], and the way back. Ranks from 2.
+std::vector<Dim> ChannelsFirst(std::vector<Dim> shape);
+std::vector<Dim> ChannelsLast(std::vector<Dim> shape);
+
 }  // namespace ziggurat

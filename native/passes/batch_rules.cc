@@ -321,6 +321,8 @@ constexpr Entry kRules[] = {
     {"InstanceNormalization", PerSample},
     {"GroupNormalization", PerSample},
     {"LRN", PerSample},
+    {"ChannelsLastLRN", PerSample},
+    {"ChannelsLastPool", PerSample},
     {"DepthToSpace", PerSample},
     {"SpaceToDepth", PerSample},
     {"Resize", PerSample},

@@ -231,6 +231,7 @@ std::unique_ptr<Kernel> MakeConv(KernelSite& site, const KernelTable& table) {
   const Type &input = node.Input(0)->type, &weights = node.Input(1)->type;
   ConvNode conv;
   Epilogue epilogue;
+  if (node.Int("channels_last")) return nullptr;  // its expansion serves
   if (!ComputesInFloat32(input.dtype) || !input.HasRank() || !weights.HasRank()) return nullptr;
   // What may be an empty sum over no channels is left to the plain kernels.
   if (!(*weights.shape)[1].IsConst() || (*weights.shape)[1].Const() < 1) return nullptr;

@@ -124,6 +124,23 @@ std::vector<Sample> Samples() {
                    },
                    {{"activation", "leaky_relu"}, {"activation_alpha", 0.1f}},
                    "zig"});
+  cases.push_back({"FusedConv",
+                   [](Build& b) {
+                     return std::vector<Value*>{b.In("x", {"n", "h", "w", "8"}), b.In("k", {"4", "4", "3", "1"}),
+                                                b.In("b", {"4"}), b.In("r", {"n", "h", "w", "4"})};
+                   },
+                   {{"activation", "relu"},
+                    {"channels_last", int64_t{1}},
+                    {"group", int64_t{2}},
+                    {"pads", std::vector<int64_t>{1, 0, 1, 0}}},
+                   "zig"});
+  for (const char* kind : {"max", "average"})
+    for (DType dtype : {DType::kFloat32, DType::kFloat16})
+      cases.push_back({"ChannelsLastPool",
+                       [dtype](Build& b) { return std::vector<Value*>{b.In("x", {"n", "h", "w", "8"}, dtype)}; },
+                       {{"kind", kind}, {"kernel_shape", std::vector<int64_t>{3, 2}}, {"ceil_mode", int64_t{1}}},
+                       "zig"});
+  cases.push_back({"ChannelsLastLRN", one, {{"size", int64_t{5}}}, "zig"});
   cases.push_back({"FusedMatMul",
                    [](Build& b) {
                      return std::vector<Value*>{b.In("a", {"n", "k", "m"}), b.In("w", {"5", "k"}), b.In("b", {"5"})};

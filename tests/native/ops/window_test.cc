@@ -68,3 +68,34 @@ TEST(products_of_matrices) {
   CHECK_TYPE(b, b.Op("Gemm", {p, b.In("q", {"8", "k"})}, {{"transA", int64_t{1}}, {"transB", int64_t{1}}}),
              "float32[m2,8]");
 }
+
+TEST(channels_may_come_last) {
+  Build b;
+  Value* x = b.In("x", {"batch", "h", "20", "6"});
+  Value* w = b.In("w", {"8", "3", "3", "5"});
+  const Attributes conv = {{"channels_last", int64_t{1}}, {"group", int64_t{2}}, {"strides", List{1, 2}}};
+  CHECK_TYPE(b, b.Op("FusedConv", {x, w}, conv, "zig"), "float32[batch,-2+h,8,8]");
+  CHECK_TYPE(b, b.Op("ChannelsLastPool", {x}, {{"kind", "max"}, {"kernel_shape", List{1, 5}}}, "zig"),
+             "float32[batch,h,16,6]");
+  CHECK_TYPE(
+      b,
+      b.Op("ChannelsLastPool", {b.In("f", {"n", "7", "3"})}, {{"kind", "average"}, {"kernel_shape", List{2}}}, "zig"),
+      "float32[n,6,3]");
+  CHECK_TYPE(b, b.Op("ChannelsLastLRN", {x}, {{"size", int64_t{5}}}, "zig"), "float32[batch,h,20,6]");
+}
+
+TEST(channels_that_come_last_are_checked_there) {
+  Build b;
+  Value* x = b.In("x", {"1", "4", "5", "6"});
+  Value* w = b.In("w", {"8", "4", "3", "3"});
+  const Attributes conv = {{"channels_last", int64_t{1}}};
+  CHECK_FAILS(b.Op("FusedConv", {x, w}, conv, "zig"), "input channels and the weight's channels");
+  Value* v = b.In("v", {"8", "6", "3", "3"});
+  CHECK_FAILS(b.Op("FusedConv", {x, v, nullptr, b.In("r", {"1", "8", "2", "3"})}, conv, "zig"),
+              "of output and residual");
+  CHECK_FAILS(b.Op("ChannelsLastPool", {x}, {{"kind", "sum"}, {"kernel_shape", List{1, 5}}}, "zig"),
+              "attribute 'kind' is 'sum'");
+  CHECK_FAILS(b.Op("ChannelsLastPool", {x}, {{"kind", "max"}, {"kernel_shape", List{1, 6}}}, "zig"),
+              "a window of 6 does not fit into 5");
+  CHECK_FAILS(b.Op("Conv", {x, v}, conv), "has no attribute 'channels_last'");
+}

@@ -35,6 +35,21 @@ TEST(an_image_classifier_keeps_rows_apart) {
   CHECK(proof.input_axes == std::vector<int>{0} && proof.output_axes == std::vector<int>{0});
 }
 
+TEST(a_net_with_channels_last_keeps_rows_apart) {
+  const RowProof proof = Prove(
+      "graph g(%x: float32[b,8,8,3]) {\n"
+      "  const @w: float32[4,3,3,3] = rand(1)\n const @v: float32[4,4,1,1] = rand(2)\n"
+      "  const @axes: int64[2] = [1, 2]\n"
+      "  %a = zig.FusedConv(%x, @w) {channels_last = 1, pads = [1, 1, 1, 1]}\n"
+      "  %l = zig.ChannelsLastLRN(%a) {size = 3}\n"
+      "  %r = zig.FusedConv(%l, @v, _, %a) {channels_last = 1}\n"
+      "  %p = zig.ChannelsLastPool(%r) {kind = \"max\", kernel_shape = [2, 2]}\n"
+      "  %y = ReduceMean(%p, @axes) {keepdims = 0}\n"
+      "  return %y as y\n}");
+  CHECK(proof.independent, proof.reason);
+  CHECK(proof.input_axes == std::vector<int>{0} && proof.output_axes == std::vector<int>{0});
+}
+
 TEST(an_attention_layer_keeps_rows_apart) {
   const RowProof proof = Prove(
       "graph g(%ids: int64[b,s], %mask: float32[b,s]) {\n"
