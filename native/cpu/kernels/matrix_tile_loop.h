@@ -46,6 +46,7 @@ ZIGGURAT_INLINE void Flush(const TileArgs& args, bool accumulate, const F32 (&su
 #pragma GCC unroll 2
     for (int j = 0; j < kVectors; ++j, c += kLanes) {
       const int columns = args.columns - j * kLanes;
+      if (columns <= 0) break;  // a tile of 16-bit elements has all its vectors, whatever the columns
       if (columns >= kLanes)
         Store(accumulate ? Load(c) + sum[i][j] : sum[i][j], c);
       else
