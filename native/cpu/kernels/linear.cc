@@ -13,14 +13,15 @@ constexpr int64_t kPanelGroups = 16;
 // Tokens that share a pass over the weights: 256 tokens' 16 groups take 192 KiB of the second-level cache.
 constexpr int64_t kPassTokens = 256;
 
+// `ahead`: where the groups that will be unpacked next lie, in bytes from here.
 template <typename Format>
-void Unpack(const uint8_t* record, const uint8_t* group, int64_t groups, uint8_t* to) {
+void Unpack(const uint8_t* record, const uint8_t* group, int64_t groups, int64_t ahead, uint8_t* to) {
   for (int64_t g = 0; g < groups; group += Format::kGroupBytes, to += PanelOf<Format>::kGroupBytes) {
 #pragma GCC unroll 8
     for (int step = 0; step < kGroupSteps; ++step)
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
-        Prefetch(group + kCodesAhead + step * (Format::kGroupBytes / kGroupSteps));
+        PrefetchFar(group + ahead + step * (Format::kGroupBytes / kGroupSteps));
         StoreCodes(Format::Codes(group, step, v), to + step * kLine + v * kVectorBytes);
       }
     float* floats = reinterpret_cast<float*>(to + kGroupSteps * kLine);
@@ -99,7 +100,7 @@ class Product {
         if constexpr (Format::kSigned || Format::kGroupBytes == kGroupSteps * kLine) {
           RunTiles(LinearTiles<Format>::kTiles, tile, tokens);
         } else {
-          Unpack<Format>(tile.records, tile.codes, groups, panel);
+          Unpack<Format>(tile.records, tile.codes, groups, StripBytes<Format>(args_.k), panel);
           tile.codes = panel;
           RunTiles(LinearTiles<PanelOf<Format>>::kTiles, tile, tokens);
         }

@@ -37,6 +37,8 @@ constexpr int kMaxTokens = kLanes == 16 ? 8 : kLanes == 8 ? 4 : 2;
 constexpr int kPanelTokens = 3 * kMaxTokens;
 constexpr int kLeastPanelTile = (kPanelTokens + 1) / 4;
 
+// Into the second-level cache, which has room for what is on its way from memory; the first level is filled from there.
+ZIGGURAT_INLINE void PrefetchFar(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1); }
 ZIGGURAT_INLINE I32 LoadCodes(const uint8_t* p) { return Load(reinterpret_cast<const int32_t*>(p)); }
 ZIGGURAT_INLINE void StoreCodes(I32 a, uint8_t* p) { Store(a, reinterpret_cast<int32_t*>(p)); }
 // Four bytes of q in every lane.
