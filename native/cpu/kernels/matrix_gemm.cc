@@ -5,11 +5,12 @@
 namespace ziggurat::cpu::ZIGGURAT_ISA {
 namespace {
 
-// One pass multiplies an A block of kPassRows x kPassK (140 x 1024 x 4 = 560 KiB of the megabyte of second-level cache
-// of the machines we tune for) with every panel of B. A panel's slice is kPassK * kNr * 4 = 128 KiB, streamed from
-// the second level once a tile. C is read and written once a pass, 1/1024th of the work. Neither changes a bit.
+// One pass multiplies an A block of kPassRows x kPassK with every panel of B: 140 x 512 x 4 = 280 KiB, beside a panel's
+// slice of kPassK * kNr * 4 = 64 KiB (AVX2: 32) that is read once a tile. Both fit into the smallest second-level cache
+// in use beside AVX2 and FMA (512 KiB). C is read and written once a pass, 1/512th of the work: passes of 1024 are no
+// faster where the cache is larger. Neither constant changes a bit.
 constexpr int64_t kPassK = kGemmPassK;
-constexpr int64_t kPassRows = 144 * 1024 / kPassK / kMaxMr * kMaxMr;
+constexpr int64_t kPassRows = 144 / kMaxMr * kMaxMr;
 
 // Rows of each pass: as even as can be, so that none is a sliver.
 int64_t PassRows(int64_t m) {
@@ -45,6 +46,18 @@ bool SetB(const GemmArgs& g, const Pass& pass, int64_t panel, TileArgs* tile) {
   return false;
 }
 
+// The panel's tiles fetch the pass's share of the next panel while they compute, each its part: the first tile of that
+// panel would otherwise read it from memory, and both threads as much as the memory gives.
+void FetchNext(const GemmArgs& g, const Pass& pass, int64_t panel, int64_t t, TileArgs* tile) {
+  tile->next = nullptr;
+  if (g.b_dtype != DType::kFloat32 || g.b_step != kNr || (panel + 1) * kNr >= g.n) return;
+  const int64_t bytes = kNr * 4, tiles = pass.last_tile - pass.first_tile;
+  tile->next_step = RoundUp((bytes + tiles - 1) / tiles, 8);
+  if (t * tile->next_step >= bytes) return;
+  const float* next = static_cast<const float*>(g.b) + (panel + 1) * g.b_panel + pass.k0 * kNr;
+  tile->next = reinterpret_cast<const char*>(next) + t * tile->next_step * pass.k;
+}
+
 void RunPass(const GemmArgs& g, const Pass& pass) {
   const bool finish = pass.k0 + pass.k == g.k && !g.epilogue.IsIdentity();
   TileArgs tile{};
@@ -56,6 +69,7 @@ void RunPass(const GemmArgs& g, const Pass& pass) {
     tile.columns = static_cast<int>(g.n - column < kNr ? g.n - column : kNr);
     const bool narrow = SetB(g, pass, panel, &tile);
     for (int64_t t = pass.first_tile; t < pass.last_tile; ++t) {
+      FetchNext(g, pass, panel, t - pass.first_tile, &tile);
       const int64_t start = TileStart(pass.tiling, t), height = pass.tiling.base + (t < pass.tiling.taller);
       const int64_t row = pass.row0 + start;
       tile.a = pass.a + start * pass.a_k + height * pass.a_k0;

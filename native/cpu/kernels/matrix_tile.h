@@ -15,7 +15,7 @@ constexpr int kNv = 2;
 constexpr int kNr = kNv * kLanes;
 // K of one pass of Gemm (matrix_gemm.cc). Here, because tables must be constants to the compiler of each unit: one that
 // is computed at load would run this instruction set's code on any CPU.
-constexpr int64_t kGemmPassK = 8 * kKBlock;
+constexpr int64_t kGemmPassK = 4 * kKBlock;
 
 struct TileArgs {
   const float* a;  // packed tile, from the first k of this call
@@ -26,6 +26,10 @@ struct TileArgs {
   int64_t c_row;
   int columns;      // 1 .. kNr
   bool accumulate;  // C holds the sum of the blocks before this call's
+  // What will be read after this call from far away: the line at next + k * next_step is fetched to the second level
+  // with each k. Null: nothing. Tiles of up to half the greatest height, which use B as fast as it comes, leave it.
+  const char* next = nullptr;
+  int64_t next_step = 0;
 };
 using TileFn = void (*)(const TileArgs& args);
 

@@ -25,6 +25,8 @@ struct RightBf16 {
 template <typename Right>
 constexpr int64_t kAhead = 32 / sizeof(typename Right::Element);
 
+ZIGGURAT_INLINE void PrefetchFar(const char* p) { _mm_prefetch(p, _MM_HINT_T1); }
+
 template <typename Right, int kRows, int kVectors>
 ZIGGURAT_INLINE void Step(const float* a, const typename Right::Element* b, F32 (&sum)[kRows][kVectors]) {
   F32 right[kVectors];
@@ -49,7 +51,7 @@ ZIGGURAT_INLINE void Flush(const TileArgs& args, bool accumulate, const F32 (&su
       if (columns <= 0) break;  // a tile of 16-bit elements has all its vectors, whatever the columns
       if (columns >= kLanes)
         Store(accumulate ? Load(c) + sum[i][j] : sum[i][j], c);
-      else
+      else if (columns > 0)  // a 16-bit B is read by whole panels, of whose second register C may have nothing
         StoreN(accumulate ? LoadN(c, columns) + sum[i][j] : sum[i][j], c, columns);
     }
   }
@@ -61,6 +63,9 @@ ZIGGURAT_INLINE void TileLoop(const TileArgs& args) {
   const auto* b = static_cast<const typename Right::Element*>(args.b);
   const int64_t step = args.b_step;
   bool accumulate = args.accumulate;
+  constexpr bool kFetches = kRows > kMaxMr / 2;
+  const char* next = args.next ? args.next : static_cast<const char*>(args.b);
+  const int64_t next_step = args.next ? args.next_step : 0;
   for (int64_t k = args.k; k > 0; k -= kKBlock, a += kRows * kKBlock) {
     F32 sum[kRows][kVectors];
 #pragma GCC unroll 14
@@ -73,6 +78,10 @@ ZIGGURAT_INLINE void TileLoop(const TileArgs& args) {
     for (; i < block; ++i, b += step) {
       Prefetch(b + kAhead<Right> * step);
       if (kVectors * kLanes * sizeof *b > 64) Prefetch(b + kAhead<Right> * step + 64 / sizeof *b);
+      if constexpr (kFetches) {
+        PrefetchFar(next);
+        next += next_step;
+      }
       Step<Right, kRows, kVectors>(a + i, b, sum);
     }
     Flush<kRows, kVectors>(args, accumulate, sum);
