@@ -87,6 +87,28 @@ void ExpandQLinearMatMul(Expander& e) {
   e.Return(0, e.Op("QuantizeLinear", {y, e.Wide(e.In(6)), e.In(7)}));
 }
 
+// The product is float32 unless an output scale is given, then of the zero point's type, or uint8.
+void InferQuantizedMatMul(InferContext& c) {
+  const DType quantized = c.HasInput(7) ? c.InputDType(7) : DType::kUint8;
+  MatMulShape(c, 0, 3, c.HasInput(6) ? quantized : DType::kFloat32);
+}
+
+void ExpandQuantizedMatMul(Expander& e) {
+  const auto dequantized = [&e](int x) {
+    std::vector<Value*> inputs = {e.In(x), e.In(x + 1)};
+    if (e.HasIn(x + 2)) inputs.push_back(e.In(x + 2));
+    return e.Op("DequantizeLinear", std::move(inputs), {{"axis", int64_t{-1}}});
+  };
+  Value* y = e.Op("MatMul", {dequantized(0), dequantized(3)});
+  if (e.HasIn(8)) y = e.Op("Add", {y, e.In(8)});
+  if (e.HasIn(6)) {
+    std::vector<Value*> inputs = {y, e.In(6)};
+    if (e.HasIn(7)) inputs.push_back(e.In(7));
+    y = e.Op("QuantizeLinear", std::move(inputs));
+  }
+  e.Return(0, y);
+}
+
 void InferDet(InferContext& c) {
   c.ExpectRank(0, 2, kMaxRank);
   if (!c.HasRank(0)) return c.SetUnranked(0, c.InputDType(0));
@@ -125,6 +147,23 @@ constexpr OpDef kOp_MatMulInteger = {
                {"b_zero_point", kBytes, '2', Param::kOptional}},
     .infer = InferMatMulInteger,
     .expand = ExpandMatMulInteger,
+};
+// (A - a_zero) a_scale @ (B - b_zero) b_scale + bias, rounded to y's 8 bits where they are given. B's scale and zero
+// point are one, or one a column.
+constexpr OpDef kOp_ZigQuantizedMatMul = {
+    .name = "QuantizedMatMul",
+    .domain = "zig",
+    .inputs = {{"A", kBytes, '1'},
+               {"a_scale", kFloat32s},
+               {"a_zero_point", kBytes, '1', Param::kOptional},
+               {"B", kBytes, '2'},
+               {"b_scale", kFloat32s},
+               {"b_zero_point", kBytes, '2', Param::kOptional},
+               {"y_scale", kFloat32s, 0, Param::kOptional},
+               {"y_zero_point", kBytes, 0, Param::kOptional},
+               {"bias", kFloat32s, 0, Param::kOptional}},
+    .infer = InferQuantizedMatMul,
+    .expand = ExpandQuantizedMatMul,
 };
 constexpr OpDef kOp_QLinearMatMul = {
     .name = "QLinearMatMul",

@@ -148,8 +148,30 @@ def _conv_norm(b: Builder, x: str) -> str:
     return b.op("Mul", y, b.weight(CHANNELS, 1, 1))
 
 
+def _attention(b: Builder, x: str) -> str:
+    """Over the whole image's rows, or over places with two heads; scaled and masked in one of several spellings."""
+    heads = x if b.image else b.op("Reshape", x, b.ints(0, 0, 2, WIDTH // 2))
+    query = heads if b.image else b.op("Transpose", heads, perm=[0, 2, 1, 3])
+    keys = b.op("Transpose", heads, perm=[0, 1, 3, 2] if b.image else [0, 2, 3, 1])
+    spelling = b.rng.integers(3)
+    if spelling == 0:
+        scores = b.op("MatMul", b.op("Mul", query, b.scalar(0.7)), b.op("Mul", keys, b.scalar(0.7)))
+    else:
+        scores = b.op("Div", b.op("MatMul", query, keys), b.scalar(2))
+    count = 6 if b.image else 3
+    if spelling == 1:
+        scores = b.op("Add", scores, b.weight(1, 1, count, count))
+    elif spelling == 2:
+        seen = b.const(np.tril(np.ones((count, count), bool)))
+        scores = b.op("Where", seen, scores, b.scalar(np.finfo(np.float32).min))
+    y = b.op("MatMul", b.op("Softmax", scores, axis=-1), query)
+    if b.image:
+        return y
+    return b.op("Reshape", b.op("Transpose", y, perm=[0, 2, 1, 3]), b.ints(0, 0, WIDTH))
+
+
 STEPS = (
-    _gelu, _tanh_gelu, _layer_norm, _shape_arithmetic, _transposed, _folded, _twins, _no_ops, _gate, _activation,
+    _attention, _gelu, _tanh_gelu, _layer_norm, _shape_arithmetic, _transposed, _folded, _twins, _no_ops, _gate, _activation,
     _product, _product, _conv_norm,
 )  # fmt: skip
 

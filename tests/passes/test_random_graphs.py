@@ -9,7 +9,13 @@ from hypothesis import HealthCheck, given, settings
 import ziggurat
 from tests.passes.random_graphs import models
 
-APPROXIMATE = ("recognize_layer_norm", "recognize_gelu", "recognize_swish", "fold_conv_scale")
+APPROXIMATE = (
+    "recognize_attention",
+    "recognize_layer_norm",
+    "recognize_gelu",
+    "recognize_swish",
+    "fold_conv_scale",
+)
 # Six steps deep, each pass within 2^-18 of its operands, weights below 2 and sums of up to 36 terms.
 TOLERANCE = {"rtol": 2e-4, "atol": 2e-4}
 

@@ -62,6 +62,23 @@ struct RotaryArgs {
   bool interleaved = false;         // pairs (0, 1), (2, 3) ... instead of (0, size / 2), (1, size / 2 + 1) ...
 };
 
+// Some queries of one head over all its keys, which are plain matrices: rows `..._row` floats apart.
+struct DenseAttention {
+  const float *q = nullptr, *k = nullptr, *v = nullptr;
+  int64_t q_row = 0, k_row = 0, v_row = 0;
+  int64_t queries = 0, keys = 0;
+  int64_t size = 0, value_size = 0;  // of a row of q and k, and of v
+  float scale = 1;
+  const float* bias = nullptr;  // added to scaled scores; null: nothing
+  int64_t bias_row = 0;         // distance of two queries' rows; 0 repeats one
+  int64_t bias_column = 1;      // 1, or 0 to repeat one element
+  bool masked_is_zero = false;  // a query with no key to look at (all scores minus infinity) gives zeros, not NaN
+  bool nan_is_zero = false;     // so does one whose weights are not numbers
+  float* out = nullptr;
+  int64_t out_row = 0;
+  float* scratch = nullptr;  // dense_scratch floats, 64-byte aligned
+};
+
 struct AttentionKernels {
   // Bytes of scratch for a tile of that many rows.
   int64_t (*scratch)(int64_t rows, int64_t head_dim);
@@ -75,6 +92,9 @@ struct AttentionKernels {
   void (*store_keys)(const KvRows& keys, int64_t begin, int64_t end);
   void (*store_values)(const KvRows& values, int64_t begin, int64_t end);
   void (*rotary)(const RotaryArgs& args);
+  void (*dense)(const DenseAttention& args);
+  // Floats of scratch; never falls as an argument grows.
+  int64_t (*dense_scratch)(int64_t queries, int64_t keys, int64_t size, int64_t value_size);
 };
 
 }  // namespace ziggurat::cpu

@@ -17,5 +17,7 @@ void AttentionFinish(const AttentionTile& tile, const AttentionPart& state, floa
 void StoreKeys(const KvRows& keys, int64_t begin, int64_t end);
 void StoreValues(const KvRows& values, int64_t begin, int64_t end);
 void Rotary(const RotaryArgs& args);
+void DenseAttend(const DenseAttention& args);
+int64_t DenseScratch(int64_t queries, int64_t keys, int64_t size, int64_t value_size);
 
 }  // namespace ziggurat::cpu::ZIGGURAT_ISA

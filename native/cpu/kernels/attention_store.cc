@@ -116,7 +116,16 @@ void Rotary(const RotaryArgs& args) {
 }
 
 extern const AttentionKernels kAttentionKernels;
-const AttentionKernels kAttentionKernels = {&AttentionScratch, &AttentionChunk, &AttentionMerge, &AttentionFinish,
-                                            &StoreKeys,        &StoreValues,    &Rotary};
+const AttentionKernels kAttentionKernels = {
+    .scratch = &AttentionScratch,
+    .chunk = &AttentionChunk,
+    .merge = &AttentionMerge,
+    .finish = &AttentionFinish,
+    .store_keys = &StoreKeys,
+    .store_values = &StoreValues,
+    .rotary = &Rotary,
+    .dense = &DenseAttend,
+    .dense_scratch = &DenseScratch,
+};
 
 }  // namespace ziggurat::cpu::ZIGGURAT_ISA

@@ -45,16 +45,16 @@ int32_t ReadB(const void* data, bool is_signed, int64_t at) {
 int32_t PackWords(const uint8_t* a, uint32_t flip, int64_t words, int32_t* packed) {
   uint32_t sum = 0;
 #if defined(ZIGGURAT_ISA_avx512vnni)
-  uint32_t even = 0, odd = 0;  // pairs of 16-bit sums: 128 bytes of at most 255 fit
-  for (int64_t w = 0; w < words; ++w) {
-    uint32_t word;
-    __builtin_memcpy(&word, a + 4 * w, 4);
-    word ^= flip;
-    even += word & 0x00ff00ffu;
-    odd += (word >> 8) & 0x00ff00ffu;
-    packed[w] = static_cast<int32_t>(word);
+  const I32 flips = SetI32(static_cast<int32_t>(flip)), ones = SetI32(0x01010101);
+  I32 sums = SetI32(0);
+  for (int64_t w = 0; w < words; w += kLanes) {
+    const int left = static_cast<int>(words - w < kLanes ? words - w : kLanes);
+    const Mask some = FirstN(left);
+    const I32 word = (I32)_mm512_maskz_xor_epi32(some, _mm512_maskz_loadu_epi32(some, a + 4 * w), (__m512i)flips);
+    sums = DotWord(word, ones, sums);
+    StoreN(word, packed + w, left);
   }
-  sum = (even & 0xffff) + (even >> 16) + (odd & 0xffff) + (odd >> 16);
+  sum = static_cast<uint32_t>(_mm512_reduce_add_epi32((__m512i)sums));
 #else
   for (int64_t w = 0; w < words; ++w) {
     uint16_t pair;
@@ -113,6 +113,48 @@ ZIGGURAT_INLINE I32 Correct(const Int8GemmArgs& g, const TileJob& job, I32 produ
   return (I32)((U)product - from_a + b_zero * (k_zero - (U)SetI32(job.sums[row])));
 }
 
+// The low bytes of the first n lanes.
+ZIGGURAT_INLINE void StoreBytes(I32 x, uint8_t* to, int n) {
+#if defined(__AVX512F__)
+  _mm512_mask_cvtepi32_storeu_epi8(to, FirstN(n), (__m512i)x);
+#else
+  alignas(64) int32_t lanes[kLanes];
+  Store(x, lanes);
+  for (int i = 0; i < n; ++i) to[i] = static_cast<uint8_t>(lanes[i]);
+#endif
+}
+
+void Quantize(const float* x, int64_t n, const Int8Scale& to, void* y) {
+  const F32 scale = Set(to.scale), zero = Set(to.zero);
+  const F32 least = Set(to.is_signed ? -128.0f : 0.0f), most = Set(to.is_signed ? 127.0f : 255.0f);
+  uint8_t* out = static_cast<uint8_t*>(y);
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const int left = static_cast<int>(n - i < kLanes ? n - i : kLanes);
+    const F32 value = left == kLanes ? Load(x + i) : LoadN(x + i, left);
+    const F32 rounded = RoundEven(value / scale) + zero;
+    const F32 kept = Select(IsNan(rounded), Zero(), Min(Max(rounded, least), most));
+    StoreBytes(ToI32Round(kept), out + i, left);
+  }
+}
+
+// Finishes the tile's sums, which lie in rows of kNr.
+void FinishTile(const Int8GemmArgs& g, const int32_t* sums, int64_t row, int64_t column, int64_t rows) {
+  const Int8Finish& f = *g.finish;
+  const int columns = static_cast<int>(g.n - column < kNr ? g.n - column : kNr);
+  for (int64_t i = 0; i < rows; ++i, sums += kNr) {
+    const int64_t at = (row + i) * g.c_row + column;
+    alignas(64) float bytes[kNr];
+    float* y = f.quantizes ? bytes : static_cast<float*>(g.y) + at;
+    for (int j = 0; j < columns; j += kLanes) {
+      const int left = columns - j < kLanes ? columns - j : kLanes;
+      F32 x = ToF32(LoadN(sums + j, left)) * LoadN(f.scale + column + j, left);
+      if (f.bias) x = x + LoadN(f.bias + column + j, left);
+      StoreN(x, y + j, left);
+    }
+    if (f.quantizes) Quantize(bytes, columns, f.to, static_cast<uint8_t*>(g.y) + at);
+  }
+}
+
 template <int kRows>
 void Tile(const Int8GemmArgs& g, const TileJob& job) {
   const int32_t* a = job.a;
@@ -135,6 +177,9 @@ void Tile(const Int8GemmArgs& g, const TileJob& job) {
       }
     }
   }
+  alignas(64) int32_t finished[kRows * kNr];
+  int32_t* c = g.finish ? finished : g.c + job.row * g.c_row + job.column;
+  const int64_t c_row = g.finish ? kNr : g.c_row;
 #pragma GCC unroll 14
   for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 2
@@ -142,9 +187,9 @@ void Tile(const Int8GemmArgs& g, const TileJob& job) {
       const int64_t left = g.n - job.column - j * kLanes;
       if (left <= 0) break;
       const int count = left < kLanes ? static_cast<int>(left) : kLanes;
-      StoreN(Correct(g, job, sum[i][j], i, j * kLanes, count), g.c + (job.row + i) * g.c_row + job.column + j * kLanes,
-             count);
+      StoreN(Correct(g, job, sum[i][j], i, j * kLanes, count), c + i * c_row + j * kLanes, count);
     }
+  if (g.finish) FinishTile(g, finished, job.row, job.column, kRows);
 }
 
 using Int8TileFn = void (*)(const Int8GemmArgs&, const TileJob&);
@@ -206,6 +251,6 @@ void Gemm(const Int8GemmArgs& g) {
 }  // namespace
 
 extern const Int8Kernels kInt8Kernels;
-const Int8Kernels kInt8Kernels = {PackB, PackedBWords, Gemm, Scratch};
+const Int8Kernels kInt8Kernels = {PackB, PackedBWords, Gemm, Scratch, Quantize};
 
 }  // namespace ziggurat::cpu::ZIGGURAT_ISA

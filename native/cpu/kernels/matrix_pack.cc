@@ -1,6 +1,7 @@
 // Packing: copies, conversions to float32 and transposes, all exact.
 #include "cpu/kernels/matrix_parts.h"
 #include "cpu/kernels/matrix_tile.h"
+#include "cpu/kernels/matrix_turn.h"
 
 namespace ziggurat::cpu::ZIGGURAT_ISA {
 namespace {
@@ -39,14 +40,10 @@ float LoadElement(const MatrixView& view, int64_t row, int64_t column) {
 
 // to[j * to_step + i] = from[i * from_step + j] for a square of kLanes: rows become columns.
 ZIGGURAT_INLINE void TransposeSquare(const float* from, int64_t from_step, float* to, int64_t to_step) {
-  // Eight by eight of the lanes at a time would need shuffles of each instruction set's own; writing one lane of each
-  // row after the other lets the compiler keep the rows in registers and is fast enough beside the product.
   F32 rows[kLanes];
   for (int i = 0; i < kLanes; ++i) rows[i] = Load(from + i * from_step);
-  alignas(64) float square[kLanes][kLanes];
-  for (int i = 0; i < kLanes; ++i) StoreAligned(rows[i], square[i]);
-  for (int j = 0; j < kLanes; ++j)
-    for (int i = 0; i < kLanes; ++i) to[j * to_step + i] = square[i][j];
+  Turn(rows);
+  for (int j = 0; j < kLanes; ++j) Store(rows[j], to + j * to_step);
 }
 
 // One panel of B, element by element: columns past the matrix are zero.

@@ -51,7 +51,7 @@ ZIGGURAT_INLINE void Flush(const TileArgs& args, bool accumulate, const F32 (&su
       if (columns <= 0) break;  // a tile of 16-bit elements has all its vectors, whatever the columns
       if (columns >= kLanes)
         Store(accumulate ? Load(c) + sum[i][j] : sum[i][j], c);
-      else if (columns > 0)  // a 16-bit B is read by whole panels, of whose second register C may have nothing
+      else
         StoreN(accumulate ? LoadN(c, columns) + sum[i][j] : sum[i][j], c, columns);
     }
   }

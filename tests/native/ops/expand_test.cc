@@ -141,6 +141,14 @@ std::vector<Sample> Samples() {
                        {{"kind", kind}, {"kernel_shape", std::vector<int64_t>{3, 2}}, {"ceil_mode", int64_t{1}}},
                        "zig"});
   cases.push_back({"ChannelsLastLRN", one, {{"size", int64_t{5}}}, "zig"});
+  cases.push_back({"FusedAttention",
+                   [](Build& b) {
+                     return std::vector<Value*>{b.In("q", {"batch", "seq", "64"}), b.In("k", {"batch", "4", "t", "16"}),
+                                                b.In("v", {"batch", "t", "64"}),
+                                                b.In("bias", {"batch", "1", "1", "t"})};
+                   },
+                   {{"num_heads", int64_t{4}}, {"merge_heads", int64_t{1}}, {"nan_is_zero", int64_t{1}}},
+                   "zig"});
   cases.push_back({"FusedMatMul",
                    [](Build& b) {
                      return std::vector<Value*>{b.In("a", {"n", "k", "m"}), b.In("w", {"5", "k"}), b.In("b", {"5"})};
