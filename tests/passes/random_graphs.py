@@ -171,8 +171,8 @@ def _attention(b: Builder, x: str) -> str:
 
 
 STEPS = (
-    _attention, _gelu, _tanh_gelu, _layer_norm, _shape_arithmetic, _transposed, _folded, _twins, _no_ops, _gate, _activation,
-    _product, _product, _conv_norm,
+    _attention, _gelu, _tanh_gelu, _layer_norm, _shape_arithmetic, _transposed, _folded, _twins, _no_ops, _gate,
+    _activation, _product, _product, _conv_norm,
 )  # fmt: skip
 
 
