@@ -115,6 +115,18 @@ def test_curl_says_it_sends_a_form_and_is_understood(raw: Raw) -> None:
     assert raw.infer("pair", pair(), content_type="application/x-www-form-urlencoded").status == 200
 
 
+@pytest.mark.parametrize("priority", [-1, 1.5, "soon", True, [1], 1 << 32])
+def test_a_priority_that_is_none_is_refused(raw: Raw, priority: object) -> None:
+    answer = raw.infer("pair", pair(parameters={"priority": priority}))
+    assert answer.status == 400 and "'priority' must be a number from 1 (first)" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("priority", [0, 1, 100, "7", (1 << 32) - 1])
+def test_a_priority_is_taken_and_not_echoed(raw: Raw, priority: object) -> None:
+    answer = raw.infer("pair", pair(parameters={"priority": priority}))
+    assert answer.status == 200 and "parameters" not in answer.json()
+
+
 def test_unknown_keys_are_ignored(raw: Raw) -> None:
     assert (
         raw.infer("pair", pair(model_name="pair", colour="red", parameters={"priority": 3, "who": "me"})).status == 200

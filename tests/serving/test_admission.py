@@ -30,6 +30,28 @@ def test_permits_are_handed_on_in_the_order_of_arrival() -> None:
     assert asyncio.run(scene()) == [0, 1, 2, 3, 4]
 
 
+def test_lower_priorities_come_first_and_equal_ones_in_order_of_arrival() -> None:
+    async def scene() -> list[str]:
+        admission = Admission(1, 10)
+        await admission.acquire(None)
+        order: list[str] = []
+
+        async def ask(name: str, priority: int) -> None:
+            await admission.acquire(None, priority=priority)
+            order.append(name)
+            admission.release(0.0)
+
+        wishes = (("first", 100), ("urgent", 1), ("second", 100), ("late", 101), ("urgent too", 1), ("soon", 99))
+        pending = [asyncio.ensure_future(ask(*wish)) for wish in wishes]
+        await asyncio.sleep(0)
+        admission.release(0.0)
+        await asyncio.gather(*pending)
+        assert admission.running == 0
+        return order
+
+    assert asyncio.run(scene()) == ["urgent", "urgent too", "soon", "first", "second", "late"]
+
+
 def test_a_full_queue_refuses_and_tells_when_to_return() -> None:
     async def scene() -> None:
         admission = Admission(1, 0)

@@ -16,6 +16,7 @@ import ziggurat
 from tests.http import models
 from ziggurat.engine import Batching, CancelToken, Engine, Model
 from ziggurat.errors import DeadlineExceeded, InvalidArgument, Overloaded
+from ziggurat.serving.admission import DEFAULT_PRIORITY
 from ziggurat.serving.batcher import Batch, Batcher
 from ziggurat.serving.work import Done
 
@@ -27,8 +28,11 @@ class Wish:
 
     light = True
 
-    def __init__(self, feeds: dict[str, np.ndarray], deadline: float | None = None) -> None:
+    def __init__(
+        self, feeds: dict[str, np.ndarray], deadline: float | None = None, priority: int = DEFAULT_PRIORITY
+    ) -> None:
         self.feeds = feeds
+        self.priority = priority
         self.deadline = deadline
 
     def read(self, model: Model) -> dict[str, np.ndarray]:
@@ -74,8 +78,8 @@ class Desk:
             await self.bell.wait()
             await asyncio.to_thread(compute, batch)
 
-    async def ask(self, rows: np.ndarray, deadline: float | None = None) -> Done[Any]:
-        wish = Wish({"x": rows}, deadline)
+    async def ask(self, rows: np.ndarray, deadline: float | None = None, priority: int = DEFAULT_PRIORITY) -> Done[Any]:
+        wish = Wish({"x": rows}, deadline, priority)
         return await self.batcher.submit(self.batcher.item(wish, wish.read(self.batcher._model)))
 
 
@@ -114,6 +118,23 @@ def test_a_run_takes_no_more_rows_than_allowed_but_one_request_of_any_size(perce
         return desk
 
     assert asyncio.run(scene()).batches == [[3], [2, 2], [9]]
+
+
+def test_lower_priorities_are_in_the_next_run_first(perceptron: Model) -> None:
+    async def scene() -> Desk:
+        desk = Desk(perceptron, max_rows=4)
+        desk.bell.clear()
+        pending = [asyncio.ensure_future(desk.ask(rows(1)))]
+        await asyncio.sleep(0.01)  # the first runs, the others queue
+        wishes = ((4, 100), (3, 100), (2, 1), (2, 50))
+        pending += [asyncio.ensure_future(desk.ask(rows(count), None, priority)) for count, priority in wishes]
+        await asyncio.sleep(0.01)
+        assert desk.batcher.priority == 1
+        desk.bell.set()
+        assert all(done.error is None for done in await asyncio.gather(*pending))
+        return desk
+
+    assert asyncio.run(scene()).batches == [[1], [2, 2], [4], [3]]
 
 
 def test_one_client_alone_never_waits(perceptron: Model) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ziggurat.http.datatypes import BY_ENGINE
+from ziggurat.serving.admission import DEFAULT_PRIORITY, MAX_PRIORITY
 
 if TYPE_CHECKING:
     from ziggurat.serving.registry import Entry
@@ -47,8 +48,8 @@ def describe_config(entry: Entry) -> dict[str, Any]:
             "preferred_batch_size": [],
             "max_queue_delay_microseconds": round(entry.config.max_queue_delay * 1e6),
             "preserve_ordering": False,
-            "priority_levels": 0,
-            "default_priority_level": 0,
+            "priority_levels": MAX_PRIORITY,
+            "default_priority_level": DEFAULT_PRIORITY,
             "priority_queue_policy": {},
         }
     return document

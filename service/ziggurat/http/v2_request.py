@@ -10,6 +10,7 @@ import orjson
 
 from ziggurat.engine.json_numbers import NumberFinder, NumberText
 from ziggurat.errors import InvalidArgument, Unsupported
+from ziggurat.serving.admission import DEFAULT_PRIORITY, MAX_PRIORITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Request:
     raw: memoryview
     id: str | None = None
     timeout: float | None = None
+    priority: int = DEFAULT_PRIORITY
     binary: bool = False
     parameters: dict[str, Any] = field(default_factory=dict)  # the client's own, which go back with the answer
     inputs: list[dict[str, Any]] = field(default_factory=list)
@@ -50,6 +52,7 @@ def parse(body: bytes, header_length: int | None) -> Request:
     request = Request(raw, id=_id(document))
     options = parameters(document, "the request")
     request.timeout = _timeout(options)
+    request.priority = _priority(options)
     request.binary = _flag(options, "binary_data_output") or False
     request.parameters = _echoed(options)
     request.inputs = _list(document, "inputs", required=True)
@@ -145,6 +148,17 @@ def _timeout(options: dict[str, Any]) -> float | None:
     if type(value) is not int or value < 0:
         raise InvalidArgument(f"'timeout' must be a number of microseconds, got {value!r}")
     return value / 1e6
+
+
+def _priority(options: dict[str, Any]) -> int:
+    """As Triton has it: 1 comes first, and 0 is the way to say nothing."""
+    value = options.get("priority", 0)
+    if isinstance(value, str) and value.isdecimal() and len(value) < 20:
+        value = int(value)
+    if type(value) is not int or not 0 <= value <= MAX_PRIORITY:
+        text = f"'priority' must be a number from 1 (first) to {MAX_PRIORITY}, or 0 for the default, got {value!r}"
+        raise InvalidArgument(text)
+    return value or DEFAULT_PRIORITY
 
 
 def _flag(options: dict[str, Any], key: str) -> bool | None:

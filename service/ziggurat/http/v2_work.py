@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ziggurat.http import v2_feeds, v2_request, v2_response
 from ziggurat.http.bodies import Framing, decompress
+from ziggurat.serving.admission import DEFAULT_PRIORITY
 
 if TYPE_CHECKING:
     from ziggurat.engine import Model
@@ -32,6 +33,8 @@ class V2Work:
         self.light = framing.encoding is None and head <= EARLY_JSON
         if self.light:
             self._request = v2_request.parse(body, framing.header_length)
+        # A request that is not read before it queues cannot say how urgent it is.
+        self.priority = DEFAULT_PRIORITY if self._request is None else self._request.priority
         self.deadline = self._deadline()
 
     def read(self, model: Model) -> dict[str, Array]:

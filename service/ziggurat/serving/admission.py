@@ -1,13 +1,20 @@
-"""Who may compute now: a fixed number of permits and a bounded queue in order of arrival. Lives on one event loop."""
+"""Who may compute now: a fixed number of permits and a bounded queue. Lives on one event loop."""
 
 from __future__ import annotations
 
 import asyncio
+import bisect
+import itertools
 import math
 import time
-from collections import deque
 
 from ziggurat.errors import DeadlineExceeded, Overloaded
+
+# Lower numbers come first, as Triton has it, equal ones in order of arrival; whoever says nothing has this one.
+DEFAULT_PRIORITY = 100
+MAX_PRIORITY = (1 << 32) - 1
+
+Turn = tuple[int, int, "asyncio.Future[None]"]  # the priority, a number that grows, and whom it wakes
 
 
 class Admission:
@@ -15,7 +22,8 @@ class Admission:
         self.permits = permits
         self.queue = queue
         self.running = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: list[Turn] = []  # in the order in which they will get a permit
+        self._numbers = itertools.count()
         self._mean_seconds = 0.0  # of a turn, recent ones weighing more; only to say when to come back
 
     @property
@@ -31,7 +39,7 @@ class Admission:
                 retry_after=math.ceil(min(max(turns * self._mean_seconds, 1.0), 60.0)),
             )
 
-    async def acquire(self, deadline: float | None, bounded: bool = True) -> None:
+    async def acquire(self, deadline: float | None, bounded: bool = True, priority: int = DEFAULT_PRIORITY) -> None:
         """Takes a permit, waiting in line until `deadline` (monotonic seconds). Pair with release().
 
         `bounded` False waits even in a full queue: for who has a bounded queue of its own.
@@ -42,15 +50,16 @@ class Admission:
         if bounded:
             self.check()
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        place = (priority, next(self._numbers), turn)
+        bisect.insort(self._waiting, place)
         try:
             async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
                 await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled():
                 self._pass_on()  # the permit arrived together with the cancellation
-            elif turn in self._waiting:  # _pass_on may have skipped and dropped it already
-                self._waiting.remove(turn)
+            elif place in self._waiting:  # _pass_on may have skipped and dropped it already
+                self._waiting.remove(place)
             if isinstance(error, TimeoutError):
                 raise DeadlineExceeded(f"the deadline passed in the queue, behind {self.running} running") from None
             raise
@@ -62,7 +71,7 @@ class Admission:
 
     def _pass_on(self) -> None:
         while self._waiting:
-            turn = self._waiting.popleft()
+            _, _, turn = self._waiting.pop(0)
             if not turn.done():
                 turn.set_result(None)  # running stays as it is: the permit changes hands
                 return

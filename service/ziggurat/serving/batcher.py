@@ -8,16 +8,17 @@ where there were several clients lately does the first of them wait for the othe
 from __future__ import annotations
 
 import asyncio
+import bisect
 import itertools
 import math
 import time
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ziggurat.errors import Cancelled, DeadlineExceeded, InvalidArgument, Overloaded, ZigguratError
+from ziggurat.serving.admission import DEFAULT_PRIORITY
 from ziggurat.serving.work import Done, Turn, Work, attempt
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Batcher:
         self._queue = queue
         self._run = run
         self._new_cancel = new_cancel
-        self._waiting: deque[Item] = deque()
+        self._waiting: list[Item] = []  # by priority, then by arrival
         self._pump: asyncio.Task[None] | None = None
         self._running: Batch | None = None
         self._arrival: asyncio.Future[None] | None = None
@@ -103,6 +104,11 @@ class Batcher:
     def idle(self) -> bool:
         """Whether nobody waits or runs here."""
         return self._pump is None
+
+    @property
+    def priority(self) -> int:
+        """Of the most urgent that wait."""
+        return self._waiting[0].work.priority if self._waiting else DEFAULT_PRIORITY
 
     def check(self) -> None:
         """Raises Overloaded where submit would."""
@@ -120,7 +126,7 @@ class Batcher:
         """Waits until the request has its answer. Cancelling leaves the queue, or the run."""
         self.check()
         loop = asyncio.get_running_loop()
-        self._waiting.append(item)
+        bisect.insort(self._waiting, item, key=lambda one: one.work.priority)
         if self._pump is None:
             self._pump = loop.create_task(self._work())
         elif self._arrival is not None and not self._arrival.done():
@@ -194,7 +200,7 @@ class Batcher:
         timed_out = waited = False
         while self._waiting and not timed_out and self._expects_more():
             end = min(
-                self._waiting[0].arrived + self._delay,
+                min(item.arrived for item in self._waiting) + self._delay,
                 min((item.work.deadline or math.inf) for item in self._waiting) - 2 * self._run_seconds,
             )
             left = end - time.monotonic()
@@ -222,7 +228,7 @@ class Batcher:
 
     def _take(self) -> Batch | None:
         """The first that waits, and all of its kind that fit beside it."""
-        self._waiting = deque(item for item in self._waiting if not item.answer.done())
+        self._waiting = [item for item in self._waiting if not item.answer.done()]
         if not self._waiting:
             return None
         first = self._waiting[0]
@@ -233,7 +239,7 @@ class Batcher:
                 rows += item.rows
             else:
                 left.append(item)
-        self._waiting = deque(left)
+        self._waiting = left
         self._running = Batch(taken, self._new_cancel())
         return self._running
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ziggurat.errors import DeadlineExceeded, Unavailable, ZigguratError
-from ziggurat.serving.admission import Admission
+from ziggurat.serving.admission import DEFAULT_PRIORITY, Admission
 from ziggurat.serving.batcher import Batch, Batcher
 from ziggurat.serving.registry import Entry, Registry, State
 from ziggurat.serving.work import Done, Turn, Work, attempt, job_of
@@ -93,7 +93,7 @@ class Serving:
         Errors stand in the answer; cancelling this coroutine leaves the queue, or stops the run at its next step."""
         batcher = self._batcher(entry)
         if batcher is None:
-            return await self.run(entry, job_of(work), work.deadline)
+            return await self.run(entry, job_of(work), work.deadline, work.priority)
         arrived = time.monotonic()
         try:
             status = entry.acquire()
@@ -115,7 +115,13 @@ class Serving:
         finally:
             entry.release()
 
-    async def run(self, entry: Entry, job: Callable[[Turn], Result], deadline: float | None) -> Done[Result]:
+    async def run(
+        self,
+        entry: Entry,
+        job: Callable[[Turn], Result],
+        deadline: float | None,
+        priority: int = DEFAULT_PRIORITY,
+    ) -> Done[Result]:
         """Runs `job` on a thread when its turn comes. Errors of the job stand in the answer; cancelling this coroutine
         leaves the queue, or stops the run at its next step."""
         arrived = time.monotonic()
@@ -124,7 +130,7 @@ class Serving:
             model = entry.ready_model()
             entry.acquire()
             try:
-                await self.admission.acquire(deadline)
+                await self.admission.acquire(deadline, priority=priority)
             except BaseException:
                 entry.release()
                 raise
@@ -177,7 +183,8 @@ class Serving:
     async def _run_batch(
         self, entry: Entry, take: Callable[[], Batch | None], compute: Callable[[Batch], None]
     ) -> None:
-        await self.admission.acquire(None, bounded=False)
+        priority = entry.batcher.priority if entry.batcher is not None else DEFAULT_PRIORITY
+        await self.admission.acquire(None, bounded=False, priority=priority)
         seconds = 0.0
         try:
             batch = take()  # only now: whoever came while the permit was awaited is in

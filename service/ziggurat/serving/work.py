@@ -22,6 +22,7 @@ class Work(Protocol[Answer]):
     """A protocol's request. `read` and `write` are called once each, on the event loop or on a thread."""
 
     deadline: float | None  # on the clock of time.monotonic(); read() may bring it forward
+    priority: int  # lower numbers come first in a queue (admission.DEFAULT_PRIORITY)
     light: bool  # reading it takes far less than a millisecond
 
     def read(self, model: Model) -> Mapping[str, Any]:
