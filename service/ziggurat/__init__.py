@@ -14,6 +14,7 @@ from ziggurat.version import __version__
 
 if TYPE_CHECKING:
     from ziggurat.engine import CancelToken, Engine, Model
+    from ziggurat.formats.repro import Repro
     from ziggurat.language import LanguageModel, TextEncoder, TokenEvent
     from ziggurat.loading import load, load_encoder, load_llm
 
@@ -22,6 +23,7 @@ __all__ = [
     "Engine",
     "LanguageModel",
     "Model",
+    "Repro",
     "TextEncoder",
     "TokenEvent",
     "__version__",
@@ -35,6 +37,7 @@ _HOMES = {
     "Engine": "ziggurat.engine",
     "LanguageModel": "ziggurat.language",
     "Model": "ziggurat.engine",
+    "Repro": "ziggurat.formats.repro",
     "TextEncoder": "ziggurat.language",
     "TokenEvent": "ziggurat.language",
     "load": "ziggurat.loading",

@@ -47,6 +47,8 @@ class Service:
             memory_limit=settings.engine.memory_limit,
             isa=settings.engine.isa,
         )
+        repro, tell = settings.repro, lambda text: logger.error(text)
+        self._repro = repro.dir and ziggurat.Repro(repro.dir, repro.bundles, repro.limit, background=True, tell=tell)
         self.metrics = Metrics()
         languages = LanguageLoader(settings.language, self.engine, self.metrics.language, logger)
         self.registry = Registry(self._load, logger, languages)
@@ -77,7 +79,8 @@ class Service:
 
     def _load(self, found: Found) -> Model:
         config, device = found.config, self.settings.engine.device
-        return ziggurat.load(found.path, device=config.device or device, threads=config.threads, engine=self.engine)
+        device = config.device or device
+        return ziggurat.load(found.path, device, config.threads, self.engine, repro=self._repro or None)
 
     async def close(self) -> None:
         await self.serving.close()

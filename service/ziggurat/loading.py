@@ -11,6 +11,7 @@ from ziggurat.engine import Engine, GraphBuilder, Model, default_engine
 from ziggurat.errors import InvalidModel
 
 if TYPE_CHECKING:
+    from ziggurat.formats.repro import Repro
     from ziggurat.language import LanguageModel, TextEncoder
     from ziggurat.text.tokenizer import Tokenizer
     from ziggurat.types import LanguageModelSpec
@@ -27,6 +28,7 @@ def load(
     optimize: bool = True,
     disabled_passes: Sequence[str] = (),
     keep_constants: bool = False,
+    repro: Repro | None = None,
 ) -> Model:
     """Loads an ONNX model.
 
@@ -52,7 +54,7 @@ def load(
     from ziggurat.formats.onnx import read_onnx
 
     imported = read_onnx(source, GraphBuilder)
-    return Model(
+    model = Model(
         engine or default_engine(),
         imported.graph,
         device=device,
@@ -62,6 +64,10 @@ def load(
         keep_constants=keep_constants,
         warnings=imported.warnings,
     )
+    if repro is not None:
+        options = {"device": device, "threads": threads, "optimize": optimize, "disabled_passes": list(disabled_passes)}
+        repro.watch(model, source, options)
+    return model
 
 
 def load_llm(

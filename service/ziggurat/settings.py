@@ -117,6 +117,14 @@ class LanguageSettings(Group):
     timeout: Seconds = Field(default=1800.0, description="Seconds that a generation may take; 0: no limit.")
 
 
+class ReproSettings(Group):
+    dir: Path | None = Field(
+        default=None, description="Folder for what is needed to see a failed run again; inputs of clients included."
+    )
+    bundles: int = Field(default=10, ge=1, le=10_000, description="Failed runs that the folder may hold.")
+    limit: ByteSize = Field(default=ByteSize(1 << 30), ge=1, description="Bytes that one of them may take.")
+
+
 class LoggingSettings(Group):
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe line that is logged."
@@ -133,6 +141,7 @@ class Settings(Group):
     models: ModelSettings = ModelSettings()
     limits: LimitSettings = LimitSettings()
     language: LanguageSettings = LanguageSettings()
+    repro: ReproSettings = ReproSettings()
     logging: LoggingSettings = LoggingSettings()
 
 

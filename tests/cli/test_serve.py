@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from onnx import TensorProto, helper
 
 from tests.cli.support import serve, ziggurat
 from tests.http import models
@@ -60,6 +61,26 @@ def test_after_sigterm_it_is_not_ready_but_serves_while_proxies_notice(repositor
         with Raw(server.port) as other:
             assert other.request("GET", "/v2/health/live").status == 200
         assert server.end() == 0
+
+
+def test_a_run_that_fails_leaves_a_bundle_where_the_operator_wants_it(repository: str, tmp_path: Path) -> None:
+    nodes = [helper.make_node("Reshape", ["x", "s"], ["y"], "bend")]
+    inputs = [models.value("x", TensorProto.FLOAT, ["n"]), models.value("s", TensorProto.INT64, [2])]
+    path = models.save(tmp_path / "bend.onnx", nodes, inputs, [models.value("y", TensorProto.FLOAT, ["p", "q"])])
+    x = {"name": "x", "datatype": "FP32", "shape": [6], "data": list(range(6))}
+    s = {"name": "s", "datatype": "INT64", "shape": [2], "data": [4, 2]}
+    with serve(str(path), "--repro-dir", str(tmp_path / "repro")) as server, Raw(server.port) as raw:
+        for _ in range(3):
+            answer = raw.infer("bend", {"inputs": [x, s], "parameters": {"repro_dir": "/tmp"}})
+            assert answer.status == 400 and "'bend'" in answer.json()["error"]
+            assert "repro" not in answer.json()["error"]
+        until(lambda: "a run failed; written to" in server.output, "it tells")
+        server.process.send_signal(signal.SIGTERM)
+        assert server.end() == 0
+    (bundle,) = (tmp_path / "repro").iterdir()
+    result = ziggurat("check", str(bundle))
+    assert result.returncode == 1 and "plan     the same as then" in result.stdout, result.stdout + result.stderr
+    assert result.stdout.count("'bend'") == 2
 
 
 def test_the_grace_ends_what_does_not_end(repository: str) -> None:

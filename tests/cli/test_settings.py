@@ -36,7 +36,7 @@ def test_sizes_and_lists_are_written_as_people_write_them() -> None:
     [
         ({"ZIGGURAT_SERVER__PROT": "1"}, "unknown setting 'server.prot' (environment): did you mean 'server.port'?"),
         ({"ZIGGURAT_SERVR__PORT": "1"}, "unknown setting 'servr' (environment): did you mean 'server'?"),
-        ({"ZIGGURAT_XYZ__QQQ": "1"}, "known are server, engine, models, limits, language, logging"),
+        ({"ZIGGURAT_XYZ__QQQ": "1"}, "known are server, engine, models, limits, language, repro, logging"),
         ({"ZIGGURAT_SERVER__PORT": "70000"}, "setting 'server.port' (environment)"),
         ({"ZIGGURAT_SERVER__PORT": "eight"}, "got 'eight'"),
         ({"ZIGGURAT_LIMITS__TIMEOUT": "nan"}, "setting 'limits.timeout'"),

@@ -51,6 +51,7 @@ def serve(
     memory_limit: Annotated[str | None, typer.Option(help="Memory budget of the engine, as `4GiB`.")] = None,
     isa: Isa = None,
     device: Annotated[str | None, typer.Option(help="Device to load models on (default `auto`).")] = None,
+    repro_dir: Annotated[Path | None, typer.Option(help="Folder for bundles of runs that fail.")] = None,
     config: Config = None,
     sets: Sets = None,
 ) -> None:
@@ -74,6 +75,7 @@ def serve(
         "engine.memory_limit": memory_limit,
         "engine.isa": isa,
         "engine.device": device,
+        "repro.dir": repro_dir,
     }
     serving.serve(serving.read_settings(flags, sets or [], config))
 
@@ -148,10 +150,17 @@ def check(
     differs; then the outputs with those of the model run operator by operator.
 
     Random inputs; exit status 1 where something differs. For a model of your own that gives results you doubt.
+
+    A bundle, as `ziggurat serve --repro-dir` leaves one of a run that failed, is run again with its own inputs first;
+    exit status 1 where it still fails.
     """
     from ziggurat.cli import benchmark, checking
+    from ziggurat.formats import repro
 
-    if not checking.check(model, benchmark.Shape(batch, seq, benchmark.parse_dims(dim or []))):
+    if repro.is_bundle(model):
+        if not checking.rerun(model):
+            raise typer.Exit(1)
+    elif not checking.check(model, benchmark.Shape(batch, seq, benchmark.parse_dims(dim or []))):
         raise typer.Exit(1)
 
 

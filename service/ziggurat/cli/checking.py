@@ -11,26 +11,50 @@ import typer
 
 import ziggurat
 from ziggurat.cli.benchmark import Shape, random_feeds
+from ziggurat.engine import Model, usable_isas
+from ziggurat.errors import ZigguratError
+from ziggurat.formats import repro
 
 TOLERANCE = 1e-4  # of an output's largest magnitude: what sums in another order stay well below in float32
 
 
 def check(path: Path, shape: Shape) -> bool:
     """Prints how far each part is from its meaning; False where something differs."""
-    engine = ziggurat.Engine()
-    optimised = ziggurat.load(path, engine=engine, keep_constants=True)
-    feeds = random_feeds(optimised.inputs, shape)
+    with ziggurat.Engine() as engine:
+        optimised = ziggurat.load(path, engine=engine, keep_constants=True)
+        return _compare(path, optimised, random_feeds(optimised.inputs, shape))
+
+
+def rerun(path: Path) -> bool:
+    """Runs a bundle's model on its inputs; where it no longer fails, its steps are checked. False where it fails."""
+    bundle = repro.read_bundle(path)
+    options, then = bundle.report["options"], bundle.report["engine"]
+    isa = then["isa"] if then["isa"] in usable_isas() else None
+    with ziggurat.Engine(threads=then["threads"], isa=isa) as engine:
+        model = ziggurat.load(bundle.model, engine=engine, keep_constants=True, **options)
+        same = model.plan().fingerprint == bundle.report["fingerprint"]
+        typer.echo(f"plan     {'the same' if same else 'ANOTHER'} as then ({then['isa']}, now {engine.isa})")
+        typer.echo(f"then     {bundle.report['error']['type']}: {bundle.report['error']['text']}")
+        try:
+            model.run(bundle.feeds)
+        except ZigguratError as error:
+            typer.echo(f"now      {type(error).__name__}: {error}")
+            return False
+        typer.echo("now      it runs")
+        return _compare(bundle.model, model, bundle.feeds)
+
+
+def _compare(path: Path, optimised: Model, feeds: dict[str, Any]) -> bool:
     steps = optimised.check(feeds)
     agree = _print_steps(steps)
     got = optimised.run(feeds)
-    want = ziggurat.load(path, device="reference", engine=engine, optimize=False).run(feeds)
+    want = ziggurat.load(path, device="reference", engine=optimised.engine, optimize=False).run(feeds)
     typer.echo("optimised on cpu against unoptimised on reference")
     for name, value in want.items():
         apart = distance(got[name], value)
         agree &= apart <= TOLERANCE
         verdict = "agrees" if apart <= TOLERANCE else "DIFFERS"
         typer.echo(f"{verdict}  {name}: {apart:.2e} of the largest magnitude (allowed {TOLERANCE:.0e})")
-    engine.close()
     return agree
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,6 +84,7 @@ class Model:
             engine.core, graph, device, threads or 0, optimize, list(disabled_passes), keep_constants
         )
         self.engine = engine
+        self.on_failure: Callable[[Model, Mapping[str, Any], Exception], None] | None = None  # sees runs that raise
         self.warnings = list(warnings)
         self._inputs = [_spec(*spec) for spec in self._core.inputs]
         self._outputs = [_spec(*spec) for spec in self._core.outputs]
@@ -128,7 +129,13 @@ class Model:
             >>> model.run({"image": np.zeros((1, 1, 8, 8), np.float32)})["probabilities"].shape
             (1, 10)
         """
-        results = self._live.run(self._arrays(feeds), self._targets(out), deadline, cancel)
+        arrays, targets = self._arrays(feeds), self._targets(out)
+        try:
+            results = self._live.run(arrays, targets, deadline, cancel)
+        except Exception as error:
+            if self.on_failure is not None:
+                self.on_failure(self, dict(zip(self._input_names, arrays, strict=True)), error)
+            raise
         named = dict(zip(self._output_names, results, strict=True))
         return named if outputs is None else {name: named[name] for name in self._known(outputs)}
 
