@@ -35,6 +35,20 @@ ZIGGURAT_INLINE Range Clip(Range range, int64_t begin, int64_t end) {
   return {range.begin > begin ? range.begin : begin, range.end < end ? range.end : end};
 }
 
+int64_t ElementBytes(DType dtype) { return dtype == DType::kFloat32 ? 4 : dtype == DType::kInt8 ? 1 : 2; }
+// Blocks lie anywhere: their reads are not a stream that the hardware would follow.
+ZIGGURAT_INLINE void FetchBlock(const AttentionTile& tile, const std::byte* from) {
+  const int64_t bytes = kKvBlock * tile.head_dim * ElementBytes(tile.dtype);
+  for (int64_t at = 0; at < bytes; at += 64) _mm_prefetch(reinterpret_cast<const char*>(from) + at, _MM_HINT_T1);
+}
+// This head's part of a block of the sequence.
+ZIGGURAT_INLINE const std::byte* BlockAt(const AttentionTile& tile, int64_t chunk, int64_t block) {
+  return tile.blocks + tile.table[chunk * (kAttentionChunk / kKvBlock) + block] * tile.block_stride;
+}
+const std::byte* ValuesOf(const AttentionTile& tile, const std::byte* head) {
+  return head + kKvBlock * tile.head_dim * ElementBytes(tile.dtype);
+}
+
 // A block's keys or values as float32; int8 without its scales.
 const float* Decode(const AttentionTile& tile, const std::byte* from, float* decoded) {
   const int64_t n = kKvBlock * tile.head_dim;
@@ -128,7 +142,11 @@ void FinishScores(const AttentionTile& tile, const float* key_scales, float* sco
 void Scores(const AttentionTile& tile, const Scratch& scratch, int64_t chunk, Range seen) {
   const int64_t rows = tile.tokens * tile.group;
   for (int64_t block = seen.begin / kKvBlock; block * kKvBlock < seen.end; ++block) {
-    const std::byte* head = tile.blocks + tile.table[chunk * (kAttentionChunk / kKvBlock) + block] * tile.block_stride;
+    const std::byte* head = BlockAt(tile, chunk, block);
+    if ((block + 1) * kKvBlock < seen.end)
+      FetchBlock(tile, BlockAt(tile, chunk, block + 1));
+    else
+      FetchBlock(tile, ValuesOf(tile, BlockAt(tile, chunk, seen.begin / kKvBlock)));
     const float* keys = Decode(tile, head, scratch.decoded);
     const float* scales =
         tile.dtype == DType::kInt8 ? reinterpret_cast<const float*>(head + 2 * kKvBlock * tile.head_dim) : nullptr;
@@ -182,11 +200,9 @@ void Values(const AttentionTile& tile, const Scratch& scratch, int64_t chunk, Ra
   const int64_t rows = tile.tokens * tile.group, width = tile.head_dim;
   for (int64_t i = 0; i < rows * width; ++i) part.values[i] = 0;
   for (int64_t block = seen.begin / kKvBlock; block * kKvBlock < seen.end; ++block) {
-    const std::byte* head = tile.blocks + tile.table[chunk * (kAttentionChunk / kKvBlock) + block] * tile.block_stride;
-    const int64_t element = static_cast<int64_t>(tile.dtype == DType::kFloat32 ? 4
-                                                 : tile.dtype == DType::kInt8  ? 1
-                                                                               : 2);
-    const float* v = Decode(tile, head + kKvBlock * width * element, scratch.decoded);
+    const std::byte* head = BlockAt(tile, chunk, block);
+    if ((block + 1) * kKvBlock < seen.end) FetchBlock(tile, ValuesOf(tile, BlockAt(tile, chunk, block + 1)));
+    const float* v = Decode(tile, ValuesOf(tile, head), scratch.decoded);
     const float* scales = reinterpret_cast<const float*>(head + 2 * kKvBlock * width) + kKvBlock;
     for (int64_t row = 0; row < rows; row += kRows) {
       const int count = static_cast<int>(rows - row < kRows ? rows - row : kRows);
