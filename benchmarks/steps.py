@@ -1,8 +1,8 @@
 """Where a language model's step spends its time: python -m benchmarks.steps MODEL [--threads N] [--kv f16] [--json]
 
-For each kind of step (a prompt of 256 tokens, one token of one and of eight sequences behind a short and a long context)
-its milliseconds, and the share of each kernel: the median of several profiled runs. Shares say what to improve; the
-GB/s of the whole step is its weights over its time, beside what the machine reads (`benchmarks.limits`).
+For each kind of step (a prompt of 256 tokens, one token of one and of eight sequences, one behind a long context) its
+milliseconds, and the share of each kernel: the median of several profiled runs. Shares say what to improve; the GB/s
+of the whole step is its weights over its time, beside what the machine reads (`benchmarks.limits`).
 """
 
 from __future__ import annotations
@@ -76,6 +76,18 @@ class Steps:
         return statistics.median(totals), {kernel: statistics.median(spent) for kernel, spent in kernels.items()}
 
 
+def measure(name: str, model: Steps, feeds: dict[str, Any], rounds: int) -> dict[str, Any]:
+    total, kernels = model.shares(feeds, rounds)
+    return {"step": name, "ms": total, "weights": model.weights(feeds), "kernels": kernels}
+
+
+def show(row: dict[str, Any], read: float) -> None:
+    rate = 1e3 * row["weights"] / row["ms"]
+    print(f"{row['step']}: {row['ms']:.2f} ms, {rate * 1e-9:.1f} GB/s of weights, {100 * rate / read:.0f} % of reads")
+    for kernel, spent in sorted(row["kernels"].items(), key=lambda pair: -pair[1])[:8]:
+        print(f"    {100 * spent / row['ms']:5.1f} %  {spent:8.3f} ms  {kernel}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
@@ -97,20 +109,11 @@ def main() -> None:
         "1 token of 8": (eight, (8, 1, 16)),
         f"1 token behind {arguments.context - 1}": (steps, (1, 1, arguments.context - 1)),
     }
-    rows = []
-    for name, (model, shape) in shapes.items():
-        feeds = model.feeds(*shape)
-        weights = model.weights(feeds)
-        total, kernels = model.shares(feeds, arguments.rounds)
-        rows.append({"step": name, "ms": total, "bytes": weights, "read_limit": read, "kernels": kernels})
-        if arguments.json:
-            continue
-        rate = weights / total * 1e-6
-        print(f"{name}: {total:.2f} ms, {rate:.1f} GB/s of weights, {100e9 * rate / read:.0f} % of reads")
-        for kernel, spent in sorted(kernels.items(), key=lambda pair: -pair[1])[:8]:
-            print(f"    {100 * spent / total:5.1f} %  {spent:8.3f} ms  {kernel}")
+    rows = [measure(name, model, model.feeds(*shape), arguments.rounds) for name, (model, shape) in shapes.items()]
+    for row in () if arguments.json else rows:
+        show(row, read)
     if arguments.json:
-        print(json.dumps(rows))
+        print(json.dumps({"read_limit": read, "rows": rows}))
 
 
 if __name__ == "__main__":

@@ -40,7 +40,9 @@ def engine_alone(path: str, clients: int, new: int, rounds: int, pipe: Connectio
             pipe.recv()
             wanted = prompts(clients, round_, vocab)
             begin = time.perf_counter()
-            told = [len(list(one)) for one in llm.generate_batch(wanted, max_tokens=new, temperature=0, ignore_eos=True)]
+            told = [
+                len(list(one)) for one in llm.generate_batch(wanted, max_tokens=new, temperature=0, ignore_eos=True)
+            ]
             pipe.send(sum(told) / (time.perf_counter() - begin))
 
 
@@ -58,7 +60,9 @@ class Client:
         data = json.dumps(body | {"stream": True, "stream_options": {"include_usage": True}}).encode()
         reader, writer = await asyncio.open_connection(self.host, self.port)
         begin = time.perf_counter()
-        head = f"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(data)}"
+        head = (
+            f"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(data)}"
+        )
         writer.write(f"{head}\r\nconnection: close\r\n\r\n".encode() + data)
         first, tail = 0.0, b""
         while chunk := await reader.read(1 << 16):
