@@ -105,6 +105,14 @@ class LanguageSettings(Group):
     context: int | None = Field(
         default=None, ge=1, description="Most tokens of a sequence; default: what the model's configuration says."
     )
+    speculation: Literal["auto", "off", "ngram"] = Field(
+        default="auto", description="Whether tokens are guessed ahead from what a text repeats; answers are the same."
+    )
+    max_sequences: int = Field(default=64, ge=1, le=4096, description="Sequences of one model that run at once.")
+    step_tokens: int = Field(
+        default=256, ge=1, le=1 << 16, description="Tokens that one step computes; longer prompts come in chunks."
+    )
+    prefix_cache: bool = Field(default=True, description="Prompts that begin alike share what was computed.")
     sequences: int = Field(
         default=256, ge=1, description="Sequences that run or wait in one language model; more are refused with 429."
     )

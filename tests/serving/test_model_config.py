@@ -9,6 +9,7 @@ import pytest
 from ziggurat.errors import InvalidArgument
 from ziggurat.serving.model_config import ModelConfig, VersionPolicy, from_triton, read_config
 from ziggurat.serving.repository import scan
+from ziggurat.settings import LanguageSettings
 
 
 def config(folder: Path, text: str) -> ModelConfig:
@@ -33,12 +34,16 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         device: cpu
         threads: 1
         labels: {y: labels.txt, z: [cat, dog]}
+        language: {weights: int8, kv_memory: 2MiB, max_sequences: 3, prefix_cache: false}
     """
     got = config(tmp_path, text)
     assert got.versions == VersionPolicy(latest=2) and got.aliases == ("a", "b/c")
     assert (got.max_batch_size, got.max_queue_delay, got.timeout, got.threads) == (8, 0.01, 5, 1)
     assert got.required and got.device == "cpu"
     assert got.labels == {"y": ("ant", "bee"), "z": ("cat", "dog")}
+    told = got.language.over(LanguageSettings(weights="int4", context=7))
+    assert (told.weights, told.kv_memory, told.max_sequences, told.prefix_cache) == ("int8", 2 << 20, 3, False)
+    assert (told.context, told.step_tokens) == (7, 256), "what the file does not say is the server's"
 
 
 @pytest.mark.parametrize(
@@ -46,6 +51,10 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     [
         ("max_batchsize: 8", "unknown key 'max_batchsize': did you mean 'max_batch_size'"),
         ("versions: {newest: 1}", "unknown key 'versions.newest'"),
+        ("language: {weight: int8}", "unknown key 'language.weight': did you mean 'weights'"),
+        ("language: {weights: int3}", "key 'language.weights'"),
+        ("language: {context: 0}", "key 'language.context'"),
+        ("language: int8", "key 'language'"),
         ("max_batch_size: many", "key 'max_batch_size'"),
         ("max_queue_delay: .inf", "key 'max_queue_delay'"),
         ("threads: 0", "key 'threads'"),

@@ -6,12 +6,13 @@ import difflib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml  # type: ignore[import-untyped]  # PyYAML comes with uvicorn[standard]
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator
 
 from ziggurat.errors import InvalidArgument
+from ziggurat.settings import LanguageSettings
 
 SETTINGS_FILE = "model.yaml"
 MAX_FILE = 1 << 20  # bytes; what is longer is no settings file
@@ -40,6 +41,30 @@ class VersionPolicy(BaseModel):
         return {"all": {}} if self.latest is None else {"latest": {"num_versions": self.latest}}
 
 
+class LanguageConfig(BaseModel):
+    """What is special about one language model; what is not said here is the server's `language.…` setting."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    weights: Literal["auto", "f32", "bf16", "int8", "int4"] | None = Field(
+        default=None, description="How they are kept."
+    )
+    kv_cache: Literal["auto", "f32", "f16", "int8"] | None = Field(default=None, description="Keys and values.")
+    kv_memory: ByteSize | None = Field(default=None, ge=1, description="Memory for keys and values, as 2GiB.")
+    context: int | None = Field(default=None, ge=1, description="Most tokens of a sequence.")
+    speculation: Literal["auto", "off", "ngram"] | None = Field(default=None, description="Guessing ahead.")
+    max_sequences: int | None = Field(default=None, ge=1, le=4096, description="Sequences that run at once.")
+    step_tokens: int | None = Field(default=None, ge=1, le=1 << 16, description="Tokens that one step computes.")
+    prefix_cache: bool | None = Field(default=None, description="Whether prompts that begin alike share work.")
+    sequences: int | None = Field(default=None, ge=1, description="Sequences that run or wait; more get 429.")
+    waiting_tokens: int | None = Field(default=None, ge=1, description="Prompt tokens that may wait to be read.")
+    backlog: int | None = Field(default=None, ge=1, description="Tokens that a client may be behind.")
+
+    def over(self, settings: LanguageSettings) -> LanguageSettings:
+        """The server's settings, with those of this model in their place."""
+        return settings.model_copy(update=self.model_dump(exclude_none=True))
+
+
 class ModelConfig(BaseModel):
     """One declaration for each key of `model.yaml`."""
 
@@ -60,6 +85,7 @@ class ModelConfig(BaseModel):
     labels: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="For each output, names of its classes: a list, or a file with one a line."
     )
+    language: LanguageConfig = Field(default=LanguageConfig(), description="For language models: see LanguageConfig.")
 
     @field_validator("versions", mode="before")
     @classmethod
@@ -114,12 +140,15 @@ def _labels(folder: Path, value: object) -> object:
         raise InvalidArgument(f"labels: '{value}' cannot be read: {error}") from None
 
 
+_GROUPS: dict[str, type[BaseModel]] = {"versions": VersionPolicy, "language": LanguageConfig}
+
+
 def _explain(error: ValidationError, origin: str) -> str:
     lines = []
     for problem in error.errors(include_url=False, include_context=False):
         path = [str(part) for part in problem["loc"]]
         if problem["type"] == "extra_forbidden":
-            known = list((VersionPolicy if path[0] == "versions" else ModelConfig).model_fields)
+            known = list(_GROUPS.get(path[0] if len(path) > 1 else "", ModelConfig).model_fields)
             lines.append(f"{origin}: unknown key '{'.'.join(path)}'{nearest(path[-1], known)}")
         else:
             lines.append(f"{origin}: key '{'.'.join(path)}': {problem['msg']}, got {problem['input']!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ziggurat
 from ziggurat.errors import Unsupported
@@ -28,21 +28,29 @@ class LanguageLoader:
         self._engine = engine
         self._observer = observer
         self._logger = logger
-        self._options = Options(settings.sequences, settings.waiting_tokens, settings.backlog, settings.timeout)
 
     def __call__(self, entry: Entry) -> TextService:
-        settings, path = self._settings, entry.path
+        config, path = entry.config, entry.path
+        settings = config.language.over(self._settings)
+        timeout = settings.timeout if config.timeout is None else config.timeout
+        options = Options(settings.sequences, settings.waiting_tokens, settings.backlog, timeout)
+        shared: dict[str, Any] = {"weights": settings.weights, "threads": config.threads, "engine": self._engine}
+        if config.device is not None:
+            shared["device"] = config.device
         if isinstance(path, bytes):
             raise Unsupported("language models are loaded from the repository, not from a request")
         if is_encoder(path):
-            encoder = ziggurat.load_encoder(path, weights=settings.weights, engine=self._engine)
-            return EncoderService(entry.name, encoder, self._options, self._observer)
+            encoder = ziggurat.load_encoder(path, **shared)
+            return EncoderService(entry.name, encoder, options, self._observer)
         language = ziggurat.load_llm(
             path,
-            weights=settings.weights,
             kv_cache=settings.kv_cache,
             kv_memory=settings.kv_memory,
             context=settings.context,
-            engine=self._engine,
+            speculation=settings.speculation,
+            max_sequences=settings.max_sequences,
+            step_tokens=settings.step_tokens,
+            prefix_cache=settings.prefix_cache,
+            **shared,
         )
-        return LanguageService(entry.name, language, self._options, self._observer, self._logger)
+        return LanguageService(entry.name, language, options, self._observer, self._logger)
