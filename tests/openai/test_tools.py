@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.http.support import Raw, Running
+from tests.http.support import Raw, Running, serving
+from tests.openai import tiny
 from tests.openai.conftest import NAME
 from tests.openai.support import CHAT, Events, post
 from ziggurat.serving.generation.talk import Talk
@@ -92,6 +94,40 @@ def test_a_stream_of_calls_puts_together_what_an_answer_has(server: Running, raw
             calls[part["index"]]["arguments"] += part["function"]["arguments"]
     assert list(calls.values()) == [call["function"] for call in message["tool_calls"]]
     assert documents[-1]["choices"][0]["finish_reason"] == "tool_calls"
+
+
+def strict(tool: dict[str, Any], **parameters: Any) -> dict[str, Any]:
+    function = tool["function"]
+    return {**tool, "function": {**function, "strict": True, "parameters": {**function["parameters"], **parameters}}}
+
+
+def test_a_strict_function_keeps_its_schema_where_the_model_chooses(tmp_path: Path) -> None:
+    """A vocabulary in which the mark of a call is one token, which a bias makes the model say, or not."""
+    folder = tiny.write(tmp_path / "marked", eos_token_id=[2])
+    tokens = folder / "tokenizer.json"
+    tokens.write_text(tokens.read_text(encoding="utf-8").replace("<|endoftext|>", "<tool_call>"), encoding="utf-8")
+    with serving(tmp_path) as running, Raw(running.port) as raw:
+        body = {**ASKED, "model": "marked", "tools": [strict(WEATHER), CLOCK], "parallel_tool_calls": False}
+        named = set()
+        for seed in range(6):
+            choice = post(raw, CHAT, {**body, "seed": seed, "logit_bias": {0: 100}}).json()["choices"][0]
+            (call,) = choice["message"]["tool_calls"]
+            named.add(call["function"]["name"])
+            assert choice["finish_reason"] == "tool_calls"
+            assert isinstance(json.loads(call["function"]["arguments"]), dict)
+            if call["function"]["name"] == "weather":
+                check_call(call)
+            quiet = post(raw, CHAT, {**body, "seed": seed, "logit_bias": {0: -100}, "max_tokens": 20}).json()
+            assert "tool_calls" not in quiet["choices"][0]["message"]
+        assert "weather" in named
+
+
+def test_a_strict_schema_that_cannot_be_enforced_is_refused(raw: Raw) -> None:
+    tools = [CLOCK, strict(WEATHER, minProperties=1, uniqueItems=True)]
+    reply = post(raw, CHAT, {**ASKED, "tools": tools})
+    assert reply.status == 400 and "tools[1].function.parameters" in reply.json()["error"]["message"]
+    del tools[1]["function"]["strict"]
+    assert post(raw, CHAT, {**ASKED, "tools": tools, "max_tokens": 3}).status == 200
 
 
 def test_tools_show_in_the_prompt_unless_there_is_no_choice(raw: Raw) -> None:

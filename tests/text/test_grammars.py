@@ -149,6 +149,65 @@ def test_required_calls_are_read_back(shape: str, name: str | None, parallel: bo
             assert validates(schemas[call.name], call.arguments), text
 
 
+MARKS = {"hermes": "<tool_call>", "llama3": '{"name":', "mistral": "[TOOL_CALLS]", "mistral-args": "[TOOL_CALLS]"}
+STRICT = [{**tool, "function": {**tool["function"], "strict": i == 1}} for i, tool in enumerate(TOOLS)]
+
+
+def say(known: Grammars, form: Constraint, text: str) -> None:
+    for token in known._tokenizer.encode(text, add_special=False, parse_special=True):
+        assert token in allowed(known, form), (text, known._tokenizer.token_text(token))
+        form.accept(token)
+
+
+@pytest.mark.parametrize("special", [False, True], ids=["text", "token"])
+@pytest.mark.parametrize("shape", MARKS)
+@pytest.mark.parametrize("parallel", [True, False])
+def test_a_strict_function_is_bound_once_its_call_begins(shape: str, parallel: bool, special: bool, seed: int) -> None:
+    known, mark = marked(MARKS[shape]) if special else grammars(), MARKS[shape]
+    free = CallForm.of_strict(shape, STRICT, parallel)
+    assert free is not None
+    form = known.compile(tools=free)
+    ends = set(known._tokenizer.stop_ids)
+    said = form.copy()
+    say(known, said, "It is <warm> [today], I think; {1}.\nThat <tool_cal is no call. ")
+    assert ends <= set(allowed(known, said)), "text alone is an answer"
+    for i in range(4):
+        called = form.copy()
+        lead = "" if shape == "llama3" else "I shall ask. " * (i % 2)
+        say(known, called, lead + mark)
+        assert not ends & set(allowed(known, called)), "a call that has begun is brought to its end"
+        text = lead + mark + walk(known, called, random.Random(seed + i))
+        parser = ToolParser.named(shape.partition("-")[0])
+        message = AssistantMessage.of(parser.push(text) + parser.finish())
+        assert message.content.strip() == lead.strip() and message.calls, text
+        for call in message.calls:
+            if call.name == "sum":
+                assert validates(TOOLS[1]["function"]["parameters"], call.arguments), text
+            assert call.name in ("weather", "sum", "now") and isinstance(json.loads(call.arguments), dict)
+
+
+def marked(mark: str) -> Grammars:
+    """A vocabulary in which the mark is a token of its own; the mark of Llama 3 is none."""
+    metadata = vocabularies.byte_level()
+    tokens, types = metadata["tokenizer.ggml.tokens"], metadata["tokenizer.ggml.token_type"]
+    if mark.startswith("{"):
+        return grammars()
+    metadata = metadata | {"tokenizer.ggml.tokens": [*tokens[:-1], mark]}
+    tokenizer = Tokenizer.from_gguf(metadata | {"tokenizer.ggml.token_type": [*types[:-1], vocabularies.CONTROL]})
+    return Grammars(tokenizer.fit(tokenizer.vocab_size + PADDING))
+
+
+def test_functions_that_are_not_strict_bind_nobody() -> None:
+    assert CallForm.of_strict("hermes", TOOLS) is None
+    loose = [{**TOOLS[0], "function": {**TOOLS[0]["function"], "strict": False}}]
+    assert CallForm.of_strict("xml", loose) is None
+    with pytest.raises(InvalidArgument, match="'xml' cannot be enforced"):
+        CallForm.of_strict("xml", STRICT)
+    strict = tool({"not": {}})
+    with pytest.raises(InvalidArgument, match=r"tools\[0\].function.parameters: keyword 'not'"):
+        CallForm.of_strict("hermes", [{**strict, "function": {**strict["function"], "strict": True}}])
+
+
 def test_a_mark_that_is_a_special_token_is_that_token() -> None:
     metadata = vocabularies.byte_level()
     types = [*metadata["tokenizer.ggml.token_type"][:-1], vocabularies.CONTROL]

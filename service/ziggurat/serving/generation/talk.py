@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ziggurat.errors import InvalidArgument
 from ziggurat.serving.generation.messages import checked_messages
 from ziggurat.serving.generation.structure import constraint_for
-from ziggurat.serving.generation.tools import ToolChoice, call_structure
+from ziggurat.serving.generation.tools import ToolChoice, call_structure, strict_structure
 from ziggurat.text.deltas import Delta, ToolCall
 from ziggurat.text.reasoning import ReasoningSplitter
 from ziggurat.text.tool_parser import ToolParser
@@ -46,6 +46,8 @@ class Conversation:
             if structure is not None:
                 raise InvalidArgument("tool_choice asks for a call, and the format for something else: give one")
             structure = call_structure(service, self.choice, self.tools, self.parallel)
+        elif structure is None and self._has_tools:
+            structure = strict_structure(service, self.tools, self.parallel)
         prompt = await service.texts.work(lambda: self.prompt(service))
         thoughts = _open_thoughts(service, prompt)
         constraint = constraint_for(service, structure, thoughts)

@@ -38,3 +38,13 @@ def call_structure(
         raise InvalidArgument(f"model '{service.name}' has no format for tool calls, so none can be insisted on")
     shape = CallForm.shape_for(parser.name, service.template.source)
     return Structure("tools", CallForm.of(shape, tools, choice.name, parallel))
+
+
+def strict_structure(service: LanguageService, tools: Sequence[Mapping[str, Any]], parallel: bool) -> Structure | None:
+    """What holds where the model may call or not: arguments of `strict` functions by their schemas. None where no
+    function is strict, or the template writes no calls. Raises InvalidArgument where a schema cannot be enforced."""
+    parser = service.tool_parser()
+    if parser is None or service.template is None:
+        return None
+    form = CallForm.of_strict(CallForm.shape_for(parser.name, service.template.source), tools, parallel)
+    return None if form is None else Structure("tools", form)
