@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import gc
 import json
 import random
 import threading
@@ -96,6 +99,49 @@ def test_clients_that_leave_leave_nothing_behind(server: Running, kind: str) -> 
         thread.join()
     until(lambda: settled(server, NAME), "what they asked for is given back")
     assert bystander == [alone] * 10, "a stream beside them was disturbed"
+
+
+def _leave(server: Running, numbers: random.Random, count: int) -> None:
+    """Streams that end at a random point: before anything came, after some chunks, within one."""
+    leavers = [Events(server.port, CHAT, {**CHATTING, "n": numbers.choice((1, 1, 2))}) for _ in range(count)]
+    for one in leavers:
+        if numbers.random() < 0.7:
+            chunks = one.chunks()
+            for _ in range(numbers.randrange(5)):
+                next(chunks, None)
+        if numbers.random() < 0.2:  # in the middle of a frame, if one comes
+            one.socket.settimeout(0.02)
+            with contextlib.suppress(TimeoutError):
+                one.socket.recv(numbers.randrange(1, 40))
+        one.reset() if numbers.random() < 0.5 else one.close()
+    until(lambda: settled(server, NAME), "what they asked for is given back")
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+@pytest.mark.heavy
+def test_a_thousand_streams_that_end_anywhere_leave_nothing_behind(repository: Path) -> None:
+    numbers = random.Random(1000)
+    with serving(repository) as server:
+        service = server.service.registry.find(NAME).status.language
+        assert service is not None
+        _leave(server, numbers, 40)  # what is made once: the template, buffers, threads
+        tasks, threads, before = len(asyncio.all_tasks(server.loop)), threading.active_count(), 0
+        for round_ in range(25):
+            _leave(server, numbers, 40)
+            if round_ == 4:
+                gc.collect()
+                before = _resident()
+        until(lambda: len(asyncio.all_tasks(server.loop)) <= tasks, "their tasks end")
+        gc.collect()
+        assert threading.active_count() == threads
+        assert _resident() - before < 16 << 20, "800 streams left memory behind"
+        stats = service.language.generator.stats()
+        assert stats["kv_blocks_used"] + stats["kv_blocks_cached"] <= stats["kv_blocks_total"]
+        with Events(server.port, CHAT, {**CHATTING, "max_tokens": 3}) as events:
+            assert events.documents()
 
 
 def test_a_client_that_leaves_ends_its_generation_within_a_step(server: Running) -> None:

@@ -37,7 +37,12 @@ def llama_cpp_logits(path: Path, ids: Sequence[int]) -> Array:
     if path.is_dir():
         raise InvalidArgument("llama.cpp reads GGUF files; give one instead of a folder")
     llama_cpp = _package("llama_cpp", "llama-cpp-python")
-    model = llama_cpp.Llama(str(path), n_ctx=max(len(ids), 32), logits_all=True, verbose=False)
+    try:
+        # By itself it would keep keys and values in float16, which is a difference of its own.
+        cache = {"type_k": llama_cpp.GGML_TYPE_F32, "type_v": llama_cpp.GGML_TYPE_F32}
+        model = llama_cpp.Llama(str(path), n_ctx=max(len(ids), 32), logits_all=True, verbose=False, **cache)
+    except ValueError as error:
+        raise Unsupported(f"llama.cpp does not load this file: {error}") from None
     model.eval(list(ids))
     logits: Array = np.array(model.scores[: len(ids)], np.float32)
     return logits

@@ -4,7 +4,7 @@ same as GGUF, changed the way that llama.cpp's converter changes them."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -237,11 +237,23 @@ def converted(config: dict[str, Any], tensors: Tensors) -> Tensors:
     return out
 
 
-def write_gguf(path: Path, config: dict[str, Any], tensors: Tensors, kind: Kind = Kind.F32) -> Path:
-    """Writes a GGUF file; matrices as `kind` where their rows are whole blocks, else as float16."""
+def write_gguf(
+    path: Path,
+    config: dict[str, Any],
+    tensors: Tensors,
+    kind: Kind = Kind.F32,
+    vocabulary: Mapping[str, Any] | None = None,
+) -> Path:
+    """Writes a GGUF file; matrices as `kind` where their rows are whole blocks, else as float16. `vocabulary`: keys and
+    values of tests.text.vocabularies."""
     arch = gguf_arch(config)
     writer = gguf.GGUFWriter(path, arch)
     _write_sizes(writer, config)
+    for key, value in (vocabulary or {}).items():
+        if key.endswith("_token_id"):
+            continue  # the configuration's
+        kind_of = gguf.GGUFValueType.get_type(value)
+        writer.add_key_value(key, value, kind_of)
     block = gguf.GGML_QUANT_SIZES[kind][0]
     for name, array in converted(config, tensors).items():
         wanted = Kind.F32 if array.ndim == 1 else kind if array.shape[-1] % block == 0 else Kind.F16
@@ -270,6 +282,7 @@ def _write_sizes(writer: gguf.GGUFWriter, config: dict[str, Any]) -> None:
     writer.add_head_count_kv(config["num_key_value_heads"])
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_key_length(head)
+    writer.add_value_length(head)
     writer.add_rope_dimension_count(int(head * config.get("partial_rotary_factor", 1.0)))
     writer.add_rope_freq_base(config.get("rope_theta", 2e6 if config["model_type"] == "smollm3" else 10000.0))
     for key, add in (
