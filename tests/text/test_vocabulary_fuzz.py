@@ -9,11 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.text import vocabularies
-from ziggurat.errors import ZigguratError
+from ziggurat.errors import InvalidModel, ZigguratError
 from ziggurat.text import Tokenizer
 from ziggurat.text.gguf import PREFIX
 
@@ -102,9 +103,18 @@ def test_tokenizer_json(tmp_path: Path, data: st.DataObject) -> None:
     (tmp_path / "tokenizer.json").write_text(text[: data.draw(st.integers(len(text) - 3, len(text)))])
     try:
         tokenizer = Tokenizer.from_folder(tmp_path)
+        ids = tokenizer.encode("a b", parse_special=True)
     except ZigguratError:
         return
-    tokenizer.decode(tokenizer.encode("a b", parse_special=True))
+    tokenizer.decode(ids)
+
+
+def test_a_vocabulary_without_its_unknown_token_is_a_typed_error(tmp_path: Path) -> None:
+    value = json.loads(document())
+    value["model"] |= {"unk_token": "absent", "byte_fallback": False, "fuse_unk": False}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(value))
+    with pytest.raises(InvalidModel, match="absent"):
+        Tokenizer.from_folder(tmp_path).encode("☃")
 
 
 def test_nothing_heavy_is_imported_before_it_is_used() -> None:

@@ -112,12 +112,15 @@ class Tokenizer:
 
         Raises:
             InvalidArgument: Lone surrogates.
+            InvalidModel: A vocabulary that turns out to have no way to write the text.
         """
         backend = self._backend if parse_special else self._plain
         try:
             return list(backend.encode(text, add_special_tokens=add_special).ids)
         except TypeError as error:  # what the library says to a string that has no UTF-8
             raise InvalidArgument("the text has half a surrogate pair, which is no character") from error
+        except Exception as error:  # of its own it raises nothing more precise
+            raise InvalidModel(f"the tokenizer cannot read the text: {error}") from error
 
     def encode_inner(self, text: str) -> list[int]:
         """Token ids of a text that stands inside another one: nothing around it, no space put before it."""
