@@ -6,6 +6,7 @@
 #include "cpu/kernels/attention_parts.h"
 #include "cpu/kernels/matrix_parts.h"
 #include "cpu/kernels/matrix_tile.h"
+#include "cpu/kernels/vector_softmax.h"
 
 namespace ziggurat::cpu::ZIGGURAT_ISA {
 namespace {
@@ -61,11 +62,21 @@ void PackChunk(const DenseAttention& a, const Places& p, int64_t key0, int64_t k
   PackB(pack);
 }
 
+// The tile's queries as the left operand, without the zeros that packing would fill its blocks up with.
+void CopyQueries(const DenseAttention& a, const Places& p, const Job& job) {
+  float* to = a.scratch + p.q;
+  for (int64_t k = 0; k < a.size; k += kKBlock) {
+    const int64_t n = a.size - k < kKBlock ? a.size - k : kKBlock;
+    for (int64_t row = 0; row < job.height; ++row, to += kKBlock)
+      MapRow(a.q + (job.row0 + row) * a.q_row + k, to, n, [](F32 x) ZIGGURAT_LAMBDA { return x; });
+  }
+}
+
 // Dot products of the tile's queries with the chunk's keys.
 void Products(const DenseAttention& a, const Places& p, const Job& job) {
   if (a.size == 0)  // the tile would write nothing
     for (int64_t i = 0; i < job.height * RoundUp(job.keys, kKBlock); ++i) a.scratch[p.scores + i] = 0;
-  PackARows({a.q, DType::kFloat32, a.q_row, 1}, job.row0, job.height, 0, a.size, a.scratch + p.q);
+  CopyQueries(a, p, job);
   TileArgs tile{};
   tile.a = a.scratch + p.q;
   tile.b_step = kNr, tile.k = a.size, tile.c_row = kKBlock;
@@ -77,7 +88,7 @@ void Products(const DenseAttention& a, const Places& p, const Job& job) {
   }
 }
 
-// Scales the row's scores, adds the bias and gives their maximum (NaN where one is).
+// Scales the row's scores, adds the bias and gives their maximum.
 ZIGGURAT_INLINE float FinishScores(const DenseAttention& a, float* scores, const Job& job, int64_t row) {
   const F32 scale = Set(a.scale);
   const float* bias = a.bias ? a.bias + (job.row0 + row) * a.bias_row + job.key0 * a.bias_column : nullptr;
@@ -92,13 +103,13 @@ ZIGGURAT_INLINE float FinishScores(const DenseAttention& a, float* scores, const
       F32 x = Load(s + i) * scale;
       if (b) x = x + (a.bias_column ? Load(b + i) : same);
       Store(x, s + i);
-      most = MaxNan(most, x);
+      most = Rise(x, most);
     }
     if (const int left = static_cast<int>(n - i); left > 0) {
       F32 x = LoadN(s + i, left) * scale;
       if (b) x = x + (a.bias_column ? LoadN(b + i, left) : same);
       StoreN(x, s + i, left);
-      most = Select(FirstN(left), MaxNan(most, x), most);
+      most = Select(FirstN(left), Rise(x, most), most);
     }
   }
   return MaxLanes(most);
@@ -116,13 +127,13 @@ ZIGGURAT_INLINE float Weigh(float* scores, const Job& job, int64_t row, float mo
     int64_t i = 0;
     for (; i + kChains * kLanes <= n; i += kChains * kLanes)
       for (int c = 0; c < kChains; ++c) {
-        const F32 e = Exp(Load(s + i + c * kLanes) - m);
+        const F32 e = ExpOfNegative(Load(s + i + c * kLanes) - m);
         Store(e, s + i + c * kLanes);
         chains[c] = chains[c] + e;
       }
     for (int c = 0; i < n; ++c, i += kLanes) {
       const int left = static_cast<int>(n - i < kLanes ? n - i : kLanes);
-      const F32 e = Exp(LoadPart(s + i, left) - m);
+      const F32 e = ExpOfNegative(LoadPart(s + i, left) - m);
       StorePart(e, s + i, left);
       chains[c] = Select(FirstN(left), chains[c] + e, chains[c]);
     }
@@ -153,7 +164,7 @@ ZIGGURAT_INLINE float ExpOf(float x) {
 // Adds a row's part to what the output row holds of the chunks before. A maximum of minus infinity marks a sum of
 // masked keys only, which counts as it is.
 void MergeRow(const float* part, float part_most, float part_sum, float* row, int64_t n, float& most, float& sum) {
-  const float both = part_most != part_most ? part_most : part_most > most ? part_most : most;
+  const float both = part_most > most ? part_most : most;
   const float keep = most == both ? 1.0f : ExpOf(most - both);
   const float take = part_most == both ? 1.0f : ExpOf(part_most - both);
   most = both, sum = sum * keep + part_sum * take;
@@ -165,7 +176,7 @@ void MergeRow(const float* part, float part_most, float part_sum, float* row, in
 
 // Divides by the sum of weights. A query without a key to look at has no weights: NaN, as 0 / 0 in a softmax, or zeros.
 void FinishRow(const DenseAttention& a, float most, float sum, float* out) {
-  if ((most == -INFINITY && (a.masked_is_zero || a.nan_is_zero)) || (sum != sum && a.nan_is_zero)) {
+  if ((sum != sum && a.nan_is_zero) || (most == -INFINITY && sum == sum && (a.masked_is_zero || a.nan_is_zero))) {
     for (int64_t i = 0; i < a.value_size; ++i) {
       float zero = 0;  // but for values that are no numbers
       for (int64_t key = 0; key < a.keys; ++key) zero += 0.0f * a.v[key * a.v_row + i];

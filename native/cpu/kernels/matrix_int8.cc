@@ -103,14 +103,28 @@ struct TileJob {
   int64_t row;
 };
 
-// The zero points' share of `count` columns of one row.
-ZIGGURAT_INLINE I32 Correct(const Int8GemmArgs& g, const TileJob& job, I32 product, int64_t row, int j, int count) {
-  typedef uint32_t U __attribute__((vector_size(kVectorBytes)));
-  const int32_t a_zero = g.a_zero + (g.a_signed ? 128 : 0);
-  const U b_zero = (U)LoadN(g.b_zero + job.column + j, count) - (U)SetI32(g.b_signed ? 0 : 128);
-  const U from_a = (U)Load(job.b + j) * (U)SetI32(a_zero);
-  const U k_zero = (U)SetI32(static_cast<int32_t>(static_cast<uint32_t>(g.k) * static_cast<uint32_t>(a_zero)));
-  return (I32)((U)product - from_a + b_zero * (k_zero - (U)SetI32(job.sums[row])));
+typedef uint32_t Wrapping __attribute__((vector_size(kVectorBytes)));
+
+// What one register of a tile's columns needs for the zero points' share: sums - from_a + b_zero (k a_zero - row sum).
+struct Correction {
+  Wrapping from_a, b_zero;
+  bool has_b_zero;
+};
+
+ZIGGURAT_INLINE int32_t ZeroOfA(const Int8GemmArgs& g) { return g.a_zero + (g.a_signed ? 128 : 0); }
+
+ZIGGURAT_INLINE Correction CorrectionOf(const Int8GemmArgs& g, const TileJob& job, int j, int count) {
+  Correction c;
+  c.from_a = (Wrapping)Load(job.b + j) * (Wrapping)SetI32(ZeroOfA(g));
+  c.b_zero = (Wrapping)LoadN(g.b_zero + job.column + j, count) - (Wrapping)SetI32(g.b_signed ? 0 : 128);
+  c.has_b_zero = !AllTrue(EqI32((I32)c.b_zero, SetI32(0)));
+  return c;
+}
+
+// k a_zero - row sum: what a unit of B's zero point takes from each column of the row.
+ZIGGURAT_INLINE Wrapping FromB(const Int8GemmArgs& g, int32_t row_sum) {
+  const uint32_t k_zero = static_cast<uint32_t>(g.k) * static_cast<uint32_t>(ZeroOfA(g));
+  return (Wrapping)SetI32(static_cast<int32_t>(k_zero - static_cast<uint32_t>(row_sum)));
 }
 
 // The low bytes of the first n lanes.
@@ -124,34 +138,60 @@ ZIGGURAT_INLINE void StoreBytes(I32 x, uint8_t* to, int n) {
 #endif
 }
 
-void Quantize(const float* x, int64_t n, const Int8Scale& to, void* y) {
-  const F32 scale = Set(to.scale), zero = Set(to.zero);
-  const F32 least = Set(to.is_signed ? -128.0f : 0.0f), most = Set(to.is_signed ? 127.0f : 255.0f);
+// An Int8Scale in registers.
+struct Rounding {
+  F32 scale, inverse, zero, least, most;
+
+  explicit Rounding(const Int8Scale& to)
+      : scale(Set(to.scale)),
+        inverse(Set(1 / to.scale)),
+        zero(Set(to.zero)),
+        least(Set(to.is_signed ? -128.0f : 0.0f)),
+        most(Set(to.is_signed ? 127.0f : 255.0f)) {}
+};
+
+// round(x / scale), where it is within +-512; beyond, something as large. The product with the inverse tells the
+// rounded quotient unless that is about half way between two integers.
+ZIGGURAT_INLINE F32 RoundedQuotient(F32 x, const Rounding& to) {
+  const F32 near = x * to.inverse, rounded = RoundEven(near);
+  // Of a quotient below 512 the product's two roundings take 2^-14 at most.
+  const Mask clear = Lt(Abs(near - rounded), Set(0.4999f));
+  return AllTrue(clear) ? rounded : RoundEven(x / to.scale);
+}
+
+ZIGGURAT_INLINE void StoreRounded(F32 x, const Rounding& to, uint8_t* y, int n) {
+  const F32 rounded = RoundedQuotient(x, to) + to.zero;
+  const F32 kept = Select(IsNan(rounded), Zero(), Min(Max(rounded, to.least), to.most));
+  StoreBytes(ToI32Round(kept), y, n);
+}
+
+void Quantize(const float* x, int64_t n, const Int8Scale& scale, void* y) {
+  const Rounding to(scale);
   uint8_t* out = static_cast<uint8_t*>(y);
-  for (int64_t i = 0; i < n; i += kLanes) {
-    const int left = static_cast<int>(n - i < kLanes ? n - i : kLanes);
-    const F32 value = left == kLanes ? Load(x + i) : LoadN(x + i, left);
-    const F32 rounded = RoundEven(value / scale) + zero;
-    const F32 kept = Select(IsNan(rounded), Zero(), Min(Max(rounded, least), most));
-    StoreBytes(ToI32Round(kept), out + i, left);
-  }
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) StoreRounded(Load(x + i), to, out + i, kLanes);
+  const int left = static_cast<int>(n - i);
+  if (left > 0) StoreRounded(LoadN(x + i, left), to, out + i, left);
 }
 
 // Finishes the tile's sums, which lie in rows of kNr.
 void FinishTile(const Int8GemmArgs& g, const int32_t* sums, int64_t row, int64_t column, int64_t rows) {
   const Int8Finish& f = *g.finish;
+  const Rounding to(f.to);
   const int columns = static_cast<int>(g.n - column < kNr ? g.n - column : kNr);
-  for (int64_t i = 0; i < rows; ++i, sums += kNr) {
-    const int64_t at = (row + i) * g.c_row + column;
-    alignas(64) float bytes[kNr];
-    float* y = f.quantizes ? bytes : static_cast<float*>(g.y) + at;
-    for (int j = 0; j < columns; j += kLanes) {
-      const int left = columns - j < kLanes ? columns - j : kLanes;
-      F32 x = ToF32(LoadN(sums + j, left)) * LoadN(f.scale + column + j, left);
-      if (f.bias) x = x + LoadN(f.bias + column + j, left);
-      StoreN(x, y + j, left);
+  for (int j = 0; j < columns; j += kLanes) {
+    const int left = columns - j < kLanes ? columns - j : kLanes;
+    const F32 scale = LoadN(f.scale + column + j, left);
+    const F32 bias = f.bias ? LoadN(f.bias + column + j, left) : Zero();
+    for (int64_t i = 0; i < rows; ++i) {
+      F32 x = ToF32(LoadN(sums + i * kNr + j, left)) * scale;
+      if (f.bias) x = x + bias;
+      const int64_t at = (row + i) * g.c_row + column + j;
+      if (f.quantizes)
+        StoreRounded(x, to, static_cast<uint8_t*>(g.y) + at, left);
+      else
+        StoreN(x, static_cast<float*>(g.y) + at, left);
     }
-    if (f.quantizes) Quantize(bytes, columns, f.to, static_cast<uint8_t*>(g.y) + at);
   }
 }
 
@@ -180,15 +220,19 @@ void Tile(const Int8GemmArgs& g, const TileJob& job) {
   alignas(64) int32_t finished[kRows * kNr];
   int32_t* c = g.finish ? finished : g.c + job.row * g.c_row + job.column;
   const int64_t c_row = g.finish ? kNr : g.c_row;
-#pragma GCC unroll 14
-  for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 2
-    for (int j = 0; j < kNv; ++j) {
-      const int64_t left = g.n - job.column - j * kLanes;
-      if (left <= 0) break;
-      const int count = left < kLanes ? static_cast<int>(left) : kLanes;
-      StoreN(Correct(g, job, sum[i][j], i, j * kLanes, count), c + i * c_row + j * kLanes, count);
+  for (int j = 0; j < kNv; ++j) {
+    const int64_t left = g.n - job.column - j * kLanes;
+    if (left <= 0) break;
+    const int count = left < kLanes ? static_cast<int>(left) : kLanes;
+    const Correction correction = CorrectionOf(g, job, j * kLanes, count);
+#pragma GCC unroll 14
+    for (int i = 0; i < kRows; ++i) {
+      Wrapping y = (Wrapping)sum[i][j] - correction.from_a;
+      if (correction.has_b_zero) y += correction.b_zero * FromB(g, job.sums[i]);
+      StoreN((I32)y, c + i * c_row + j * kLanes, count);
     }
+  }
   if (g.finish) FinishTile(g, finished, job.row, job.column, kRows);
 }
 

@@ -1,10 +1,17 @@
 // Softmax and log-softmax, along rows and along columns.
-#include "cpu/kernels/vector_math.h"
+#include "cpu/kernels/vector_softmax.h"
+
 #include "cpu/kernels/vector_parts.h"
 #include "cpu/kernels/vector_tree.h"
 
 namespace ziggurat::cpu::ZIGGURAT_ISA {
 namespace {
+
+// The largest number of the row; of NaN alone, minus infinity.
+ZIGGURAT_INLINE float RowMost(const float* x, int64_t n) {
+  const auto rise = [](F32 most, F32 v) ZIGGURAT_LAMBDA { return Rise(v, most); };
+  return MaxLanes(Tree(x, n, Set(-INFINITY), rise, rise));
+}
 
 // Stores e^(x - max) and returns its sum, by the row tree.
 ZIGGURAT_INLINE float ExpRow(const float* x, float* y, int64_t n, float max) {
@@ -13,13 +20,13 @@ ZIGGURAT_INLINE float ExpRow(const float* x, float* y, int64_t n, float max) {
   int64_t i = 0;
   for (; i + kChains * kLanes <= n; i += kChains * kLanes)
     for (int c = 0; c < kChains; ++c) {
-      const F32 e = Exp(Load(x + i + c * kLanes) - m);
+      const F32 e = ExpOfNegative(Load(x + i + c * kLanes) - m);
       Store(e, y + i + c * kLanes);
       chains[c] = chains[c] + e;
     }
   for (int c = 0; c < kChains && i < n; ++c, i += kLanes) {
     const int left = static_cast<int>(n - i < kLanes ? n - i : kLanes);
-    const F32 e = Exp(LoadPart(x + i, left) - m);
+    const F32 e = ExpOfNegative(LoadPart(x + i, left) - m);
     StorePart(e, y + i, left);
     chains[c] = Select(FirstN(left), chains[c] + e, chains[c]);
   }
@@ -67,7 +74,7 @@ void Columns(const float* x, float* y, int64_t n, int64_t stride, int64_t column
 
 void SoftmaxRows(const float* x, float* y, int64_t rows, int64_t n) {
   for (int64_t r = 0; r < rows; ++r, x += n, y += n) {
-    const float sum = ExpRow(x, y, n, RowMax(x, n));
+    const float sum = ExpRow(x, y, n, RowMost(x, n));
     const F32 scale = Set(1.0f / sum);
     MapRow(y, y, n, [scale](F32 v) ZIGGURAT_LAMBDA { return v * scale; });
   }

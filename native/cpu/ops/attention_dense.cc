@@ -11,8 +11,8 @@
 namespace ziggurat::cpu {
 namespace {
 
-// Queries of a task at most: each task packs the head's keys and values, some 3 % of its work at this number.
-constexpr int64_t kTaskQueries = 224;
+// Queries of a task at most: each task packs the head's keys and values, some 1 % of its work at this number.
+constexpr int64_t kTaskQueries = 512;
 
 int64_t Lines(int64_t floats) { return RoundUp(floats, 16); }
 
