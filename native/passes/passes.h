@@ -5,6 +5,7 @@
 
 namespace ziggurat {
 
+extern const Pass kChannelsLast;
 extern const Pass kEliminateCommon;
 extern const Pass kEliminateDead;
 extern const Pass kEliminateIdentity;

@@ -15,6 +15,7 @@ APPROXIMATE = (
     "recognize_gelu",
     "recognize_swish",
     "fold_conv_scale",
+    "channels_last",
 )
 # Six steps deep, each pass within 2^-18 of its operands, weights below 2 and sums of up to 36 terms.
 TOLERANCE = {"rtol": 2e-4, "atol": 2e-4}

@@ -22,6 +22,7 @@ const MatrixKernels kMatrixKernels = {
     .fold = &Fold,
     .depthwise = &Depthwise,
     .depthwise_scratch = &DepthwiseScratch,
+    .last = &kLastConvKernels,
 };
 
 }  // namespace ziggurat::cpu::ZIGGURAT_ISA

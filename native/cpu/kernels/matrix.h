@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "cpu/kernels/matrix_conv.h"
+#include "cpu/kernels/matrix_conv_last.h"
 #include "cpu/kernels/matrix_epilogue.h"
 #include "cpu/kernels/matrix_int8.h"
 #include "tensor/dtype.h"
@@ -108,6 +109,7 @@ struct MatrixKernels {
   // One channel in, one out, for channels [first_tile, last_tile): out_channels and channels of the shape are 1.
   void (*depthwise)(const ConvArgs& args);
   int64_t (*depthwise_scratch)(const ConvShape& shape);  // floats
+  const LastConvKernels* last;                           // of tensors whose channels come last
 };
 
 inline int64_t PackedAFloats(const MatrixKernels& kernels, int64_t m, int64_t k) {

@@ -24,4 +24,7 @@ void Fold(const FoldArgs& args);
 void Depthwise(const ConvArgs& args);
 int64_t DepthwiseScratch(const ConvShape& shape);
 
+extern const LastConvKernels kLastConvKernels;
+void DepthwiseLast(const DepthwiseLastArgs& args);
+
 }  // namespace ziggurat::cpu::ZIGGURAT_ISA

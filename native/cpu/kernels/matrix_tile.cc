@@ -26,31 +26,53 @@ static_assert(sizeof kTiles / sizeof kTiles[0] == kMaxMr);
 
 TileFn FindTile(int64_t height, int columns) { return kTiles[height - 1][columns > kLanes]; }
 
+namespace {
+
+// What ApplyEpilogue reads for one register of a row; null pointers are left out.
+struct Operands {
+  const float *bias, *residual;
+  F32 row_bias, scale, bias_scale, residual_scale, low, high;
+};
+
+template <bool kWhole>
+ZIGGURAT_INLINE F32 LoadPart(const float* p, int n) {
+  return kWhole ? Load(p) : LoadN(p, n);
+}
+
+template <bool kWhole>
+ZIGGURAT_INLINE F32 Finish(const Epilogue& e, const Operands& o, F32 y, int64_t j, int n) {
+  if (e.scale != 1) y = y * o.scale;
+  if (o.bias) {
+    F32 b = LoadPart<kWhole>(o.bias + j, n);
+    if (e.bias_scale != 1) b = b * o.bias_scale;
+    y = y + b;
+  }
+  if (e.row_bias) y = y + o.row_bias;
+  if (o.residual) {
+    F32 r = e.residual_column ? LoadPart<kWhole>(o.residual + j, n) : Set(*o.residual);
+    if (e.residual_scale != 1) r = r * o.residual_scale;
+    y = y + r;
+  }
+  return e.clamps ? Clamp(y, o.low, o.high) : y;
+}
+
+}  // namespace
+
 void ApplyEpilogue(const Epilogue& e, float* c, int64_t c_row, int64_t row0, int64_t column0, int64_t rows,
                    int64_t columns) {
-  const F32 scale = Set(e.scale), bias_scale = Set(e.bias_scale), residual_scale = Set(e.residual_scale);
+  Operands o{};
+  o.scale = Set(e.scale), o.bias_scale = Set(e.bias_scale), o.residual_scale = Set(e.residual_scale);
+  o.low = Set(e.low), o.high = Set(e.high), o.row_bias = Zero();
+  o.bias = e.column_bias ? e.column_bias + column0 : nullptr;
   for (int64_t i = 0; i < rows; ++i, c += c_row) {
-    const float* bias = e.column_bias ? e.column_bias + column0 : nullptr;
-    const float* residual =
-        e.residual ? e.residual + (row0 + i) * e.residual_row + column0 * e.residual_column : nullptr;
-    const F32 row_bias = e.row_bias ? Set(e.row_bias[row0 + i]) : Zero();
-    for (int64_t j = 0; j < columns; j += kLanes) {
-      const int left = columns - j < kLanes ? static_cast<int>(columns - j) : kLanes;
-      F32 y = LoadN(c + j, left);
-      if (e.scale != 1) y = y * scale;
-      if (bias) {
-        F32 b = LoadN(bias + j, left);
-        if (e.bias_scale != 1) b = b * bias_scale;
-        y = y + b;
-      }
-      if (e.row_bias) y = y + row_bias;
-      if (residual) {
-        F32 r = e.residual_column ? LoadN(residual + j, left) : Set(*residual);
-        if (e.residual_scale != 1) r = r * residual_scale;
-        y = y + r;
-      }
-      StoreN(y, c + j, left);
-    }
+    o.residual = e.residual ? e.residual + (row0 + i) * e.residual_row + column0 * e.residual_column : nullptr;
+    if (e.row_bias) o.row_bias = Set(e.row_bias[row0 + i]);
+    int64_t j = 0;
+    // Whole registers without masks: a masked store costs some ten cycles on AVX2.
+    for (; j + kLanes <= columns; j += kLanes)
+      Store(Finish<true>(e, o, Load(c + j), j, kLanes), c + j);
+    if (const int left = static_cast<int>(columns - j); left > 0)
+      StoreN(Finish<false>(e, o, LoadN(c + j, left), j, left), c + j, left);
     if (e.activation) e.activation(c, c, columns, e.params);
   }
 }

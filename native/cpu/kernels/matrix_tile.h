@@ -24,8 +24,9 @@ struct TileArgs {
   int64_t k;  // a multiple of kKBlock unless it ends K
   float* c;
   int64_t c_row;
-  int columns;      // 1 .. kNr
-  bool accumulate;  // C holds the sum of the blocks before this call's
+  int columns;        // 1 .. kNr
+  bool accumulate;    // C holds the sum of the blocks before this call's
+  int64_t a_row = 0;  // FindRowsTile: distance of two rows of A
   // What will be read after this call from far away: the line at next + k * next_step is fetched to the second level
   // with each k. Null: nothing. Tiles of up to half the greatest height, which use B as fast as it comes, leave it.
   const char* next = nullptr;
@@ -36,6 +37,9 @@ using TileFn = void (*)(const TileArgs& args);
 // The kernel for tiles of 1 .. kMaxMr rows. It reads kNr (or, at most kLanes columns, kLanes) elements of each row of
 // B, and writes `columns` of C.
 TileFn FindTile(int64_t height, int columns);
+
+// The same for an A that is read where it lies, rows a_row apart.
+TileFn FindRowsTile(int64_t height, int columns);
 
 // The same for B in 16 bits, of 1 .. kMaxHalfMr rows: kNr elements of each row of B are read whatever `columns` is. For
 // higher tiles B is widened first: then a tile's work hides the copy.

@@ -9,9 +9,10 @@ const VectorKernels kVectorKernels = {
     .elementwise = {&FindUnary, &FindClassify, &FindBinary, &FindCompare, &FindSelect},
     .cast = {&FindCast},
     .rows = {&SoftmaxRows, &LogSoftmaxRows, &SoftmaxColumns, &LogSoftmaxColumns, &LayerNormRows, &RmsNormRows,
-             &RowMoments, &ReduceRow, &LogSumExpRow, &ReduceColumns, &LrnChannels},
+             &RowMoments, &ReduceRow, &LogSumExpRow, &ReduceColumns, &LrnChannels, &LrnLast},
     .moves = {&Transpose},
-    .windows = {&MaxPoolRows, &AveragePoolRows, &ResampleRows, &ResampleColumns, &DoubleRows},
+    .windows = {&MaxPoolRows, &AveragePoolRows, &MaxPoolLast, &AveragePoolLast, &ResampleRows, &ResampleColumns,
+                &DoubleRows},
 };
 
 }  // namespace ziggurat::cpu::ZIGGURAT_ISA

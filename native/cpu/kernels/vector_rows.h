@@ -39,6 +39,9 @@ struct LrnArgs {
   float alpha, beta, bias;
 };
 
+// A pixel's channels between the zeros that a window reads beyond them, and room for a whole register.
+inline int64_t LrnLastScratch(const LrnArgs& args) { return args.channels + args.size + 32; }
+
 struct RowKernels {
   void (*softmax)(const float* x, float* y, int64_t rows, int64_t n);
   void (*log_softmax)(const float* x, float* y, int64_t rows, int64_t n);
@@ -54,6 +57,8 @@ struct RowKernels {
   void (*reduce_columns)(ReduceOp op, const float* x, float* y, int64_t n, int64_t stride, int64_t columns);
   // Divides by (bias + alpha / size * sum of squares of the `size` nearest channels)^beta.
   void (*lrn)(const LrnArgs& args);
+  // The same where channels come last, x [pixels, channels], of pixels [first, last). `padded`: LrnLastScratch floats.
+  void (*lrn_last)(const LrnArgs& args, int64_t first, int64_t last, float* padded);
 };
 
 }  // namespace ziggurat::cpu

@@ -36,6 +36,9 @@ struct ResampleTaps {
 struct WindowKernels {
   void (*max_pool)(const PoolArgs& args);  // hands on NaN; a window of padding alone gives -infinity
   void (*average_pool)(const PoolArgs& args);
+  // The same of one image whose channels come last, x [height, width, channels]; no scratch.
+  void (*max_pool_last)(const PoolArgs& args, int64_t channels);
+  void (*average_pool_last)(const PoolArgs& args, int64_t channels);
   // Along contiguous memory: `rows` rows of `in` elements become rows of taps.out.
   void (*resample_rows)(const ResampleTaps& taps, const float* x, int64_t in, float* y, int64_t rows);
   // Along strided memory: element j of a column lies at x[j * columns]; y the same. All columns.

@@ -1,5 +1,6 @@
 #include "cpu/ops/fused.h"
 
+#include <limits>
 #include <string>
 
 namespace ziggurat::cpu {
@@ -10,9 +11,13 @@ struct Named {
   UnaryOp op;
 };
 constexpr Named kActivations[] = {
-    {"relu", UnaryOp::kRelu},          {"leaky_relu", UnaryOp::kLeakyRelu},     {"clip", UnaryOp::kClip},
-    {"sigmoid", UnaryOp::kSigmoid},    {"hard_sigmoid", UnaryOp::kHardSigmoid}, {"tanh", UnaryOp::kTanh},
-    {"silu", UnaryOp::kSilu},          {"hard_swish", UnaryOp::kHardSwish},     {"gelu_erf", UnaryOp::kGelu},
+    {"leaky_relu", UnaryOp::kLeakyRelu},
+    {"sigmoid", UnaryOp::kSigmoid},
+    {"hard_sigmoid", UnaryOp::kHardSigmoid},
+    {"tanh", UnaryOp::kTanh},
+    {"silu", UnaryOp::kSilu},
+    {"hard_swish", UnaryOp::kHardSwish},
+    {"gelu_erf", UnaryOp::kGelu},
     {"gelu_tanh", UnaryOp::kGeluTanh},
 };
 
@@ -21,6 +26,13 @@ constexpr Named kActivations[] = {
 bool ReadActivation(const Node& node, const KernelTable& table, Epilogue& epilogue) {
   const std::string name = node.String("activation", "");
   if (name.empty()) return true;
+  if (name == "relu" || name == "clip") {
+    // max(0, y) and min(infinity, max(0, y)) are the same bits, of zeros and NaN too.
+    epilogue.clamps = true;
+    epilogue.low = name == "relu" ? 0 : node.Float("activation_alpha", 0);
+    epilogue.high = name == "relu" ? std::numeric_limits<float>::infinity() : node.Float("activation_beta", 0);
+    return true;
+  }
   epilogue.params = {node.Float("activation_alpha", 0), node.Float("activation_beta", 0)};
   for (const Named& known : kActivations) {
     if (name != known.name) continue;

@@ -6,7 +6,7 @@
 
 namespace ziggurat::cpu {
 
-// Sets activation and params. False: an activation that no kernel computes.
+// Sets the activation: function and params, or bounds. False: an activation that no kernel computes.
 bool ReadActivation(const Node& node, const KernelTable& table, Epilogue& epilogue);
 
 }  // namespace ziggurat::cpu

@@ -1,6 +1,7 @@
 // Softmax, and normalisation over rows: layer, RMS, group, instance, batch, and over neighbouring channels (LRN).
 #include <cmath>
 #include <string>
+#include <vector>
 
 #include "cpu/ops/arguments.h"
 #include "cpu/ops/half.h"
@@ -204,14 +205,18 @@ class BatchNormKernel final : public Kernel {
 
 class LrnKernel final : public Kernel {
  public:
-  LrnKernel(const KernelTable& table, const LrnArgs& args)
-      : name_(Cat("lrn.f32.", table.isa)), rows_(table.vector->rows), args_(args) {}
+  LrnKernel(const KernelTable& table, const LrnArgs& args, bool last)
+      : name_(Cat(last ? "lrn_last.f32." : "lrn.f32.", table.isa)),
+        rows_(table.vector->rows),
+        args_(args),
+        last_(last) {}
   std::string_view name() const override { return name_; }
 
   void Run(KernelContext& context) const override {
     const Shape& shape = context.inputs[0].shape;
     if (shape.rank() < 2) throw Error(Code::kInvalidArgument, "rank ", shape.rank(), " where at least 2 is needed");
     if (shape.Count() == 0) return;
+    if (last_) return RunLast(context, shape);
     const int64_t channels = shape[1], inner = shape.Count(2, shape.rank());
     ForRanges(context.team, shape[0] * inner, std::max<int64_t>(16, kCostlyGrain / channels), 16,
               [&](int64_t begin, int64_t end) {
@@ -229,9 +234,20 @@ class LrnKernel final : public Kernel {
   }
 
  private:
+  void RunLast(KernelContext& context, const Shape& shape) const {
+    LrnArgs args = args_;
+    args.x = context.inputs[0].As<const float>(), args.y = context.outputs[0].As<float>();
+    args.channels = shape[shape.rank() - 1];
+    ForRows(context.team, shape.Count() / args.channels, args.channels, kCostlyGrain, [&](int64_t begin, int64_t end) {
+      std::vector<float> padded(static_cast<size_t>(LrnLastScratch(args)));
+      rows_.lrn_last(args, begin, end, padded.data());
+    });
+  }
+
   std::string name_;
   const RowKernels& rows_;
   LrnArgs args_;
+  bool last_;
 };
 
 std::unique_ptr<Kernel> MakeSoftmax(KernelSite& site, const KernelTable& table) {
@@ -285,7 +301,10 @@ std::unique_ptr<Kernel> MakeLrn(KernelSite& site, const KernelTable& table) {
   args.bias = node.Float("bias", 1);
   // A base that may be zero or negative needs pow's own corner cases.
   if (args.size < 1 || args.bias <= 0 || args.alpha < 0) return nullptr;
-  return ForFloats(site, table, [&] { return std::make_unique<LrnKernel>(table, args); });
+  const bool last = node.op->name == "ChannelsLastLRN";
+  constexpr int64_t kLargestPadded = 1 << 16;  // of its scratch; beyond any real model
+  if (last && args.size > kLargestPadded) return nullptr;
+  return ForFloats(site, table, [&] { return std::make_unique<LrnKernel>(table, args, last); });
 }
 
 constexpr KernelEntry kEntries[] = {
@@ -297,6 +316,7 @@ constexpr KernelEntry kEntries[] = {
     {"InstanceNormalization", MakeGroupNorm},
     {"BatchNormalization", MakeBatchNorm},
     {"LRN", MakeLrn},
+    {"ChannelsLastLRN", MakeLrn, "zig"},
 };
 
 }  // namespace

@@ -43,20 +43,22 @@ std::vector<float> Counts(const PoolAxis& axis, bool include_pad) {
 
 class PoolKernel final : public Kernel {
  public:
-  PoolKernel(const KernelTable& table, Windows windows, bool average, bool include_pad)
-      : name_(Cat(average ? "average_pool.f32." : "max_pool.f32.", table.isa)),
-        run_(average ? table.vector->windows.average_pool : table.vector->windows.max_pool),
+  PoolKernel(const KernelTable& table, Windows windows, bool average, bool include_pad, bool last)
+      : name_(Cat(average ? "average_pool" : "max_pool", last ? "_last.f32." : ".f32.", table.isa)),
+        kernels_(table.vector->windows),
         windows_(std::move(windows)),
         average_(average),
-        include_pad_(include_pad) {}
+        include_pad_(include_pad),
+        last_(last) {}
   std::string_view name() const override { return name_; }
 
   void Run(KernelContext& context) const override {
     const Shape &in = context.inputs[0].shape, &out = context.outputs[0].shape;
     if (out.Count() == 0) return;
     const bool flat = windows_.kernel.size() == 1;
-    const PoolAxis rows = flat ? PoolAxis{1, 1, 1, 1, 1, 0, 0} : AxisOf(windows_, 0, in[2], out[2]);
-    const PoolAxis columns = AxisOf(windows_, flat ? 0 : 1, in[flat ? 2 : 3], out[flat ? 2 : 3]);
+    const int first = last_ ? 1 : 2, second = flat ? first : first + 1;
+    const PoolAxis rows = flat ? PoolAxis{1, 1, 1, 1, 1, 0, 0} : AxisOf(windows_, 0, in[first], out[first]);
+    const PoolAxis columns = AxisOf(windows_, flat ? 0 : 1, in[second], out[second]);
     PoolArgs args{};
     args.height = rows.in, args.width = columns.in, args.out_height = rows.out, args.out_width = columns.out;
     args.kernel_height = rows.kernel, args.kernel_width = columns.kernel;
@@ -68,34 +70,42 @@ class PoolKernel final : public Kernel {
       row_counts = Counts(rows, include_pad_), column_counts = Counts(columns, include_pad_);
       args.row_counts = row_counts.data(), args.column_counts = column_counts.data();
     }
-    Walk(context, args, in[0] * in[1]);
+    // A unit is a plane of one channel, or an image of all.
+    last_ ? Walk(context, args, in[0], in[in.rank() - 1]) : Walk(context, args, in[0] * in[1], 1);
   }
 
  private:
-  void Walk(KernelContext& context, const PoolArgs& shared, int64_t planes) const {
+  void RunRows(const PoolArgs& args, int64_t channels) const {
+    if (last_) return (average_ ? kernels_.average_pool_last : kernels_.max_pool_last)(args, channels);
+    (average_ ? kernels_.average_pool : kernels_.max_pool)(args);
+  }
+
+  void Walk(KernelContext& context, const PoolArgs& shared, int64_t units, int64_t channels) const {
     const float* x = context.inputs[0].As<const float>();
     float* y = context.outputs[0].As<float>();
-    const int64_t cost = shared.out_width * (shared.kernel_height + shared.kernel_width);
-    ForRows(context.team, planes * shared.out_height, cost, kCheapGrain, [&](int64_t begin, int64_t end) {
-      PoolArgs args = shared;
-      std::vector<float> scratch(static_cast<size_t>(PoolScratch(args)));
-      args.scratch = scratch.data();
-      while (begin < end) {
-        const int64_t plane = begin / args.out_height;
-        args.x = x + plane * args.height * args.width;
-        args.y = y + plane * args.out_height * args.out_width;
-        args.row_begin = begin % args.out_height;
-        args.row_end = std::min(args.out_height, args.row_begin + end - begin);
-        run_(args);
-        begin += args.row_end - args.row_begin;
-      }
-    });
+    const int64_t taps = last_ ? shared.kernel_height * shared.kernel_width * channels / 8 + 1
+                               : shared.kernel_height + shared.kernel_width;
+    ForRows(context.team, units * shared.out_height, shared.out_width * taps, kCheapGrain,
+            [&](int64_t begin, int64_t end) {
+              PoolArgs args = shared;
+              std::vector<float> scratch(last_ ? 0 : static_cast<size_t>(PoolScratch(args)));
+              args.scratch = scratch.data();
+              while (begin < end) {
+                const int64_t unit = begin / args.out_height;
+                args.x = x + unit * args.height * args.width * channels;
+                args.y = y + unit * args.out_height * args.out_width * channels;
+                args.row_begin = begin % args.out_height;
+                args.row_end = std::min(args.out_height, args.row_begin + end - begin);
+                RunRows(args, channels);
+                begin += args.row_end - args.row_begin;
+              }
+            });
   }
 
   std::string name_;
-  void (*run_)(const PoolArgs&);
+  const WindowKernels& kernels_;
   Windows windows_;
-  bool average_, include_pad_;
+  bool average_, include_pad_, last_;
 };
 
 class GlobalPoolKernel final : public Kernel {
@@ -134,9 +144,10 @@ std::unique_ptr<Kernel> MakePool(KernelSite& site, const KernelTable& table) {
   constexpr int64_t kLargest = 1 << 16;
   for (size_t i = 0; i < windows.kernel.size(); ++i)
     if (windows.Extent(i) > kLargest || windows.begin[i] > kLargest || windows.strides[i] > kLargest) return nullptr;
-  const bool average = node.op->name == "AveragePool";
+  const bool last = node.op->name == "ChannelsLastPool";
+  const bool average = last ? node.String("kind") == "average" : node.op->name == "AveragePool";
   return ForFloats(site, table, [&] {
-    return std::make_unique<PoolKernel>(table, windows, average, node.Int("count_include_pad") != 0);
+    return std::make_unique<PoolKernel>(table, windows, average, node.Int("count_include_pad") != 0, last);
   });
 }
 
@@ -151,6 +162,7 @@ std::unique_ptr<Kernel> MakeGlobalPool(KernelSite& site, const KernelTable& tabl
 constexpr KernelEntry kEntries[] = {
     {"MaxPool", MakePool},
     {"AveragePool", MakePool},
+    {"ChannelsLastPool", MakePool, "zig"},
     {"GlobalAveragePool", MakeGlobalPool},
     {"GlobalMaxPool", MakeGlobalPool},
 };

@@ -182,6 +182,58 @@ TEST(fused_conv_has_the_bits_of_separate_ops) {
     }
 }
 
+TEST(convolutions_of_channels_last_tensors_match_the_definition_and_keep_their_bits) {
+  for (const cpu::KernelTable* table : HostTables())
+    for (ConvCase c : kCases) {
+      c.x[0] = 3;
+      const HostTensor x = RandomFloats(c.x, 12, -1, 1), moved = MoveChannels(x);
+      HostTensor w = RandomFloats(c.w, 13, -1, 1);
+      w.constant = true;
+      Attributes attributes = AttributesOf(c);
+      attributes["channels_last"] = int64_t{1};
+      const HostTensor all = OneOp("FusedConv", {moved, w}, attributes, 1, "zig").Run(*table, 2)[0];
+      const HostTensor plain = MoveChannels(all, true);
+      const std::vector<double> expected = Reference(c, x, w, plain.shape);
+      for (size_t i = 0; i < expected.size(); ++i)
+        CHECK(std::fabs(plain.At<float>(static_cast<int64_t>(i)) - expected[i]) < 2e-4, table->isa, " x ", c.x, " w ",
+              c.w, " at ", i, " got ", plain.At<float>(static_cast<int64_t>(i)), " expected ", expected[i]);
+      for (int threads : {1, 3})
+        CHECK(OneOp("FusedConv", {moved, w}, attributes, 1, "zig").Run(*table, threads)[0].bytes == all.bytes,
+              table->isa, " ", c.x);
+      const ptrdiff_t in = static_cast<ptrdiff_t>(moved.bytes.size() / 3),
+                      out = static_cast<ptrdiff_t>(all.bytes.size() / 3);
+      Shape one = moved.shape;
+      one[0] = 1;
+      const HostTensor last{DType::kFloat32, one, {moved.bytes.begin() + 2 * in, moved.bytes.end()}};
+      const HostTensor alone = OneOp("FusedConv", {last, w}, attributes, 1, "zig").Run(*table, 2)[0];
+      CHECK(std::equal(alone.bytes.begin(), alone.bytes.end(), all.bytes.begin() + 2 * out), table->isa, " ", c.x);
+    }
+}
+
+TEST(epilogues_of_channels_last_convolutions_have_the_bits_of_separate_ops) {
+  for (const cpu::KernelTable* table : HostTables())
+    for (const ConvCase& c : kCases)
+      for (const char* activation : {"relu", "clip", "hard_swish"}) {
+        const HostTensor x = MoveChannels(RandomFloats(c.x, 6)), bias = RandomFloats({c.w[0]}, 8);
+        HostTensor w = RandomFloats(c.w, 7);
+        w.constant = true;
+        Attributes attributes = AttributesOf(c);
+        attributes["channels_last"] = int64_t{1};
+        HostTensor y = OneOp("FusedConv", {x, w}, attributes, 1, "zig").Run(*table)[0];
+        const HostTensor residual = RandomFloats(y.shape, 9);
+        y = OneOp("Add", {OneOp("Add", {y, bias}).Run(*table)[0], residual}).Run(*table)[0];
+        const std::string name = activation;
+        y = (name == "relu"   ? OneOp("Relu", {y})
+             : name == "clip" ? OneOp("Clip", {y, Floats({}, {-1}), Floats({}, {2})})
+                              : OneOp("HardSwish", {y}))
+                .Run(*table)[0];
+        attributes["activation"] = name;
+        attributes["activation_alpha"] = -1.0f, attributes["activation_beta"] = 2.0f;
+        const HostTensor fused = OneOp("FusedConv", {x, w, bias, residual}, attributes, 1, "zig").Run(*table, 2)[0];
+        CHECK(fused.bytes == y.bytes, table->isa, " ", c.x, " ", c.w, " ", name);
+      }
+}
+
 TEST(conv_multiplies_padding_so_that_infinite_weights_give_nan) {
   for (const cpu::KernelTable* table : HostTables())
     for (int64_t group : {1, 2}) {
@@ -193,6 +245,13 @@ TEST(conv_multiplies_padding_so_that_infinite_weights_give_nan) {
                                  {{"pads", std::vector<int64_t>{1, 1, 1, 1}}, {"group", group}})
                                .Run(*table)[0];
       CHECK(std::isnan(y.At<float>(0)) && std::isinf(y.At<float>(5)) && std::isfinite(y.At<float>(16)), table->isa);
+      const HostTensor last = MoveChannels(
+          OneOp("FusedConv", {MoveChannels(RandomFloats({1, 2, 4, 4}, 10, 1, 2)), w},
+                {{"pads", std::vector<int64_t>{1, 1, 1, 1}}, {"group", group}, {"channels_last", int64_t{1}}}, 1, "zig")
+              .Run(*table)[0],
+          true);
+      CHECK(std::isnan(last.At<float>(0)) && std::isinf(last.At<float>(5)) && std::isfinite(last.At<float>(16)),
+            table->isa);
     }
 }
 

@@ -187,6 +187,24 @@ class OneOp {
   Node* node_;
 };
 
+// float32 [N, C, spatial...] as [N, spatial..., C], and (`back`) the way back.
+inline HostTensor MoveChannels(const HostTensor& x, bool back = false) {
+  const int rank = x.shape.rank();
+  const int64_t items = x.shape[0], channels = x.shape[back ? rank - 1 : 1];
+  const int64_t pixels = back ? x.shape.Count(1, rank - 1) : x.shape.Count(2, rank);
+  Shape shape{items};
+  if (back) shape.push_back(channels);
+  for (int i = back ? 1 : 2; i < (back ? rank - 1 : rank); ++i) shape.push_back(x.shape[i]);
+  if (!back) shape.push_back(channels);
+  std::vector<float> moved(static_cast<size_t>(x.shape.Count()));
+  for (int64_t n = 0, at = 0; n < items; ++n)
+    for (int64_t i = 0; i < (back ? channels : pixels); ++i)
+      for (int64_t j = 0; j < (back ? pixels : channels); ++j, ++at)
+        moved[static_cast<size_t>(at)] =
+            x.At<float>((n * (back ? pixels : channels) + j) * (back ? channels : pixels) + i);
+  return Floats(shape, moved);
+}
+
 // Index of output element `i` of `output` in a tensor of `shape` broadcast to it.
 inline int64_t BroadcastIndex(int64_t i, const Shape& output, const Shape& shape) {
   int64_t index = 0, step = 1;

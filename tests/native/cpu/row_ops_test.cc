@@ -168,11 +168,14 @@ TEST(group_instance_and_batch_norm) {
   }
 }
 
-TEST(lrn_is_the_same_on_any_number_of_threads) {
+TEST(lrn_is_the_same_on_any_number_of_threads_and_with_channels_last) {
   const HostTensor x = RandomFloats({2, 20, 31, 33}, 1);
   for (const KernelTable* table : HostTables()) {
     const Attributes attributes = {{"size", int64_t{5}}, {"alpha", 1e-3f}};
-    CHECK(OneOp("LRN", {x}, attributes).Run(*table, 3)[0].bytes == OneOp("LRN", {x}, attributes).Run(*table)[0].bytes);
+    const HostTensor y = OneOp("LRN", {x}, attributes).Run(*table)[0];
+    CHECK(OneOp("LRN", {x}, attributes).Run(*table, 3)[0].bytes == y.bytes);
+    const HostTensor last = OneOp("ChannelsLastLRN", {MoveChannels(x)}, attributes, 1, "zig").Run(*table, 2)[0];
+    CHECK(MoveChannels(last, true).bytes == y.bytes, table->isa);
   }
 }
 

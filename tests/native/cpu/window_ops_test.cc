@@ -45,6 +45,7 @@ TEST(pools_agree_with_direct_windows) {
       {{2, 2, 8, 8}, {2, 2}, {2, 2}, {0, 0, 0, 0}, {1, 1}, false},
       {{1, 2, 14, 35}, {3, 3}, {1, 1}, {1, 1, 1, 1}, {1, 1}, false},
       {{1, 1, 7, 7}, {3, 2}, {2, 3}, {1, 0, 0, 1}, {1, 1}, true},
+      {{2, 37, 7, 5}, {3, 3}, {2, 2}, {1, 1, 1, 1}, {1, 1}, true},
       {{1, 2, 20, 50}, {3, 5}, {1, 2}, {2, 4, 2, 4}, {2, 2}, false},
       {{1, 1, 1, 1}, {1, 1}, {1, 1}, {0, 0, 0, 0}, {1, 1}, false},
       {{1, 1, 5, 6}, {5, 6}, {1, 1}, {0, 0, 0, 0}, {1, 1}, false},
@@ -66,6 +67,14 @@ TEST(pools_agree_with_direct_windows) {
       attributes["count_include_pad"] = int64_t{1};
       CheckPool(test, x, OneOp("AveragePool", {x}, attributes).Run(*table)[0], "AveragePool", true,
                 Cat(table->isa, test.in));
+      for (bool average : {false, true}) {
+        Attributes last = attributes;
+        last["kind"] = std::string(average ? "average" : "max");
+        OneOp op("ChannelsLastPool", {MoveChannels(x)}, last, 1, "zig");
+        const HostTensor y = op.Run(*table, 2)[0];
+        CHECK(op.Run(*table, 1)[0].bytes == y.bytes, table->isa);
+        CheckPool(test, x, MoveChannels(y, true), average ? "AveragePool" : "MaxPool", true, Cat(table->isa, test.in));
+      }
     }
 }
 
@@ -77,6 +86,9 @@ TEST(pools_pad_themselves_and_pool_sequences_and_planes) {
     CHECK(y[0] == 5 && y[1] == 5 && std::isnan(y[2]) && std::isnan(y[3]) && y[4] == 3, table->isa);
     attributes["auto_pad"] = std::string("SAME_LOWER");
     y = OneOp("MaxPool", {x}, attributes).Run(*table)[0].Values<float>();
+    CHECK(y[0] == 1 && y[1] == 5 && y[2] == 5 && std::isnan(y[4]), table->isa);
+    attributes["kind"] = std::string("max");
+    y = OneOp("ChannelsLastPool", {MoveChannels(x)}, attributes, 1, "zig").Run(*table)[0].Values<float>();
     CHECK(y[0] == 1 && y[1] == 5 && y[2] == 5 && std::isnan(y[4]), table->isa);
     const HostTensor planes = RandomFloats({2, 3, 5, 9}, 1);
     const auto mean = OneOp("GlobalAveragePool", {planes}).Run(*table)[0],
