@@ -6,6 +6,7 @@
 // the second one. Where the next convolution begins, the two Transposes meet and vanish. What remains are those where
 // an island of the net begins and ends.
 #include <algorithm>
+#include <cmath>
 
 #include "passes/epilogue.h"
 #include "passes/passes.h"
@@ -140,6 +141,52 @@ bool MovePad(Graph& graph, Node& node, Value* x) {
   return ReplaceByLast(node, 0, Insert(&node, "Pad", std::move(inputs), node.attributes));
 }
 
+// What a chain of nodes does to channel c: scale[c] * x + shift[c].
+struct Affine {
+  std::vector<double> scale, shift;
+  Node* last = nullptr;
+};
+
+// A BatchNormalization of constants, with the Mul and Add of channels that some exporters split off it.
+std::optional<Affine> AffineFrom(Graph& graph, Node& node) {
+  const auto scale = ReadReals(node.Input(1)), bias = ReadReals(node.Input(2)), mean = ReadReals(node.Input(3)),
+             variance = ReadReals(node.Input(4));
+  if (node.Int("training_mode") || !OnlyFirstOutput(node) || !scale || !bias || !mean || !variance) return std::nullopt;
+  const size_t channels = scale->size();
+  if (bias->size() != channels || mean->size() != channels || variance->size() != channels) return std::nullopt;
+  Affine affine{{}, {}, &node};
+  for (size_t c = 0; c < channels; ++c) {
+    affine.scale.push_back((*scale)[c] / std::sqrt((*variance)[c] + static_cast<double>(node.Float("epsilon", 1e-5f))));
+    affine.shift.push_back((*bias)[c] - (*mean)[c] * affine.scale[c]);
+  }
+  while (UsedOnce(affine.last->Output(0))) {
+    const Value* y = affine.last->Output(0);
+    Node* next = y->users[0];
+    const bool mul = next->op->Is("Mul");
+    if ((!mul && !next->op->Is("Add")) || !SameType(y, next->Output(0))) break;
+    const Value* other = next->Input(0) == y ? next->Input(1) : next->Input(0);
+    const auto along = AlongAxis(other, *y->type.shape, 1);
+    const auto values = along ? ReadReals(graph.AddConstant(along)) : std::nullopt;  // swept: it gets no use
+    if (!values || values->size() != channels) break;
+    for (size_t c = 0; c < channels; ++c) {
+      if (mul) affine.scale[c] *= (*values)[c];
+      affine.shift[c] = mul ? affine.shift[c] * (*values)[c] : affine.shift[c] + (*values)[c];
+    }
+    affine.last = next;
+  }
+  return affine;
+}
+
+bool MoveBatchNorm(Graph& graph, Node& node, Value* x) {
+  const auto affine = AffineFrom(graph, node);
+  if (!affine || x->type.dtype != DType::kFloat32) return false;
+  const Shape channels{static_cast<int64_t>(affine->scale.size())};
+  Node* at = affine->last;
+  Value* y = Insert(at, "Mul", {x, graph.AddConstant(MakeReals(DType::kFloat32, channels, affine->scale))});
+  y = Insert(at, "Add", {y, graph.AddConstant(MakeReals(DType::kFloat32, channels, affine->shift))});
+  return ReplaceByLast(*at, 0, y);
+}
+
 bool MoveConcat(Node& node) {
   const int rank = node.Output(0)->type.HasRank() ? node.Output(0)->type.Rank() : 0;
   size_t last = 0;
@@ -272,6 +319,7 @@ bool Continue(Graph& graph, Node& node) {
   if (op.Is("MaxPool") || op.Is("AveragePool")) return MovePool(node, x);
   if (op.Is("GlobalAveragePool") || op.Is("GlobalMaxPool")) return MoveGlobalPool(graph, node, x);
   if (op.Is("ReduceMean") || op.Is("ReduceMax") || op.Is("ReduceSum")) return MoveReduce(graph, node, x);
+  if (op.Is("BatchNormalization")) return MoveBatchNorm(graph, node, x);
   if (op.Is("LRN")) return MoveLrn(node, x);
   if (op.Is("Pad")) return MovePad(graph, node, x);
   if (op.Is("Split")) return MoveSplit(graph, node, x);
@@ -337,7 +385,8 @@ const Pass kChannelsLast = {
     .name = "channels_last",
     .exactness = Exactness::kApproximate,
     .bound =
-        "2^-20 * sum of |weight * x| of a convolution's output, a mean's likewise: terms are added in another order",
+        "2^-20 * sum of |weight * x| of a convolution's output, a mean's likewise: terms are added in another order; "
+        "2^-22 * (|scale * x| + |shift|) of a normalisation, whose factors are rounded once",
     .proof = "a Transpose may pass whatever treats elements alike; sums run over the same terms",
     .run = Run,
 };
