@@ -156,6 +156,7 @@ py::dict Stats(const Runtime& self) {
   out["prefix_hit_tokens"] = c.prefix_hit_tokens;
   out["prefix_query_tokens"] = c.prefix_query_tokens;
   out["preemptions"] = c.preemptions;
+  out["memory_retries"] = c.memory_retries;
   out["prompt_tokens"] = c.prompt_tokens;
   out["generated_tokens"] = c.generated_tokens;
   out["computed_tokens"] = c.computed_tokens;

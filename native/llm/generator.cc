@@ -204,7 +204,7 @@ std::vector<TokenEvent> Generator::Sample(const uint32_t* masks, int64_t mask_ro
   state_ = State::kIdle;
   Drain();
   if (failure_) {
-    FailStep();
+    if (!MakeDoWithLess()) FailStep();
   } else {
     ++counters_.steps;
     RunDraws(masks);
@@ -216,18 +216,31 @@ std::vector<TokenEvent> Generator::Sample(const uint32_t* masks, int64_t mask_ro
   return std::exchange(events_, {});
 }
 
+// Where memory ran out: smaller steps from now on, or one sequence less. Nothing was computed, so nothing is undone.
+bool Generator::MakeDoWithLess() {
+  if (failure_->code() != Code::kOutOfMemory || scheduler_.running().empty()) return false;
+  const int64_t tokens = static_cast<int64_t>(inputs_.tokens.size());
+  if (tokens == 1) {
+    Fail(*scheduler_.running().back());
+  } else {
+    scheduler_.Shrink(tokens / 2);
+    ++counters_.memory_retries;
+  }
+  return true;
+}
+
 // All sequences of the step end with the error; what they computed before stays valid, and so does everybody else's.
 void Generator::FailStep() {
-  for (size_t i = 0; i < decision_.run.size(); ++i) {
-    const Sequence* sequence = decision_.run[i].sequence;
-    if (!sequence) continue;
-    const auto found = requests_.find(sequence->request->id);
-    auto& sequences = found->second.sequences;
-    for (auto& other : sequences)  // those that wait for this one's prompt share its fate
-      if (other && other->phase == Phase::kFollowing && sequence->generated() == 0)
-        FinishNow(*other, Finish::kError, failure_);
-    FinishNow(*decision_.run[i].sequence, Finish::kError, failure_);
-  }
+  for (size_t i = 0; i < decision_.run.size(); ++i)
+    if (decision_.run[i].sequence) Fail(*decision_.run[i].sequence);
+}
+
+void Generator::Fail(Sequence& sequence) {
+  for (auto& other :
+       requests_.find(sequence.request->id)->second.sequences)  // who waits for its prompt shares its fate
+    if (other && other->phase == Phase::kFollowing && sequence.generated() == 0)
+      FinishNow(*other, Finish::kError, failure_);
+  FinishNow(sequence, Finish::kError, failure_);
 }
 
 std::vector<float> Generator::Logits(std::span<const TokenId> tokens) {

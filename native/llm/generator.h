@@ -54,6 +54,7 @@ struct Counters {
   int64_t kv_blocks_used = 0, kv_blocks_cached = 0, kv_blocks_total = 0;
   int64_t prefix_hit_tokens = 0, prefix_query_tokens = 0;
   int64_t preemptions = 0;
+  int64_t memory_retries = 0;  // steps that found no memory and were tried again smaller
   int64_t prompt_tokens = 0, generated_tokens = 0, computed_tokens = 0;
   int64_t draft_tokens = 0, accepted_tokens = 0;
   int64_t steps = 0;
@@ -82,7 +83,8 @@ class Generator {
   // nothing to do: no sequence can run and no event waits to be collected. A step that was begun and not finished is
   // forgotten, as if it had not been.
   std::optional<std::vector<MaskRow>> Schedule();
-  // Runs the model on the chosen step. Its errors become events of the sequences in the step.
+  // Runs the model on the chosen step. Its errors become events of the sequences in the step; but where memory runs out
+  // the next steps are smaller, and only where one token does not fit either the sequence that came last ends.
   void Forward();
   // Draws the tokens. `masks`: a row of ceil(vocab / 32) words for each MaskRow. Throws kInvalidArgument, and changes
   // nothing, where their number is another one.
@@ -129,7 +131,9 @@ class Generator {
   void Publish(Sequence& sequence);
   void Fork(Sequence& leader, Sequence& follower);
   void Emit(Draws& draws);
+  bool MakeDoWithLess();
   void FailStep();
+  void Fail(Sequence& sequence);
 
   const GeneratorOptions options_;
   std::unique_ptr<StepRunner> runner_;

@@ -56,9 +56,15 @@ void Scheduler::Remove(Sequence& sequence) {
   sequence.phase = Phase::kFinished;
 }
 
+void Scheduler::Shrink(int64_t tokens) {
+  step_tokens_ = std::clamp<int64_t>(tokens, 1, options_.step_tokens);
+  shrunk_ = kShrunkSteps;
+}
+
 Decision Scheduler::Plan() {
   ++step_;
-  budget_ = options_.step_tokens;
+  if (step_tokens_ < options_.step_tokens && shrunk_-- == 0) Shrink(2 * step_tokens_);
+  budget_ = step_tokens_;
   Decision decision;
   PlanDecodes(decision);
   PlanPrompts(decision);

@@ -46,8 +46,10 @@ struct Decision {
 class Scheduler {
  public:
   static constexpr int64_t kAgingSteps = 256;
+  static constexpr int kShrunkSteps = 32;
 
-  Scheduler(const SchedulerOptions& options, BlockPool& pool) : options_(options), pool_(pool) {}
+  Scheduler(const SchedulerOptions& options, BlockPool& pool)
+      : options_(options), pool_(pool), step_tokens_(options.step_tokens) {}
 
   // Queues a sequence that has no blocks.
   void Add(Sequence& sequence);
@@ -56,6 +58,9 @@ class Scheduler {
   // Forgets the sequence, which becomes kFinished; its blocks go back.
   void Remove(Sequence& sequence);
   Decision Plan();
+
+  // Steps are of at most so many tokens for a while: kShrunkSteps of them, then of twice as many, up to step_tokens.
+  void Shrink(int64_t tokens);
 
   std::span<Sequence* const> running() const { return running_; }
   size_t waiting() const { return waiting_count_; }
@@ -85,7 +90,9 @@ class Scheduler {
   size_t waiting_count_ = 0;
   std::vector<Sequence*> running_;  // first to serve first
   int64_t step_ = 0;
-  int64_t budget_ = 0;  // left in the step that is being planned
+  int64_t step_tokens_;  // at present
+  int shrunk_ = 0;       // steps until it doubles
+  int64_t budget_ = 0;   // left in the step that is being planned
   int64_t preemptions_ = 0, prefix_hit_tokens_ = 0, prefix_query_tokens_ = 0;
 };
 

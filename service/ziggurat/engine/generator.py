@@ -182,7 +182,8 @@ class Generator:
 
     def forward(self) -> None:
         """Runs the model on the chosen step; releases the GIL. An error of it ends the sequences in the step, as their
-        last event, and no others."""
+        last event, and no others. Where memory runs out nobody ends: `sample` gives no tokens and the next steps are
+        smaller; only where a single token does not fit does the sequence that came last end, by OutOfMemory."""
         self._core.forward()
 
     def sample(self, masks: Masks | None = None) -> list[TokenEvent]:
@@ -206,7 +207,8 @@ class Generator:
 
     def stats(self) -> dict[str, Any]:
         """Counts: running and waiting (sequences), kv_blocks_used, _cached and _total, kv_bytes, prefix_hit_tokens of
-        prefix_query_tokens, preemptions, prompt_tokens, generated_tokens, computed_tokens (recomputed ones and guesses
+        prefix_query_tokens, preemptions, memory_retries (steps that found no memory and were tried again, smaller),
+        prompt_tokens, generated_tokens, computed_tokens (recomputed ones and guesses
         included), accepted_tokens of draft_tokens, steps; and the seconds that steps spent in schedule, forward and
         sample."""
         return self._core.stats()

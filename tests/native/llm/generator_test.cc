@@ -249,17 +249,56 @@ TEST(an_error_of_the_model_ends_the_step_s_sequences_and_no_others) {
   rig.generator.Add(SomeRequest(5, 2, 5));
   rig.generator.Add(SomeRequest(5, 3, 5));
   rig.generator.Add(SomeRequest(5, 4, 5));
-  rig.runner->before_run = [](const StepInputs&) { throw Error(Code::kOutOfMemory, "3 GiB wanted, 1 GiB left"); };
+  rig.runner->before_run = [](const StepInputs&) { throw Error(Code::kInternal, "an index out of range"); };
   rig.Step();
   rig.runner->before_run = nullptr;
   for (auto key : {std::pair<int64_t, int>(1, 0), {1, 1}, {2, 0}, {3, 0}})
-    CHECK(rig.heard[key].finish == Finish::kError && rig.heard[key].error == "3 GiB wanted, 1 GiB left");
+    CHECK(rig.heard[key].finish == Finish::kError && rig.heard[key].error == "an index out of range");
   CHECK(rig.generator.counters().kv_blocks_used == 0 && !rig.heard.count({4, 0}));
   rig.RunAll();
   CHECK((rig.heard[{4, 0}] == Alone(options, SomeRequest(5, 4, 5))));
   rig.generator.Add(forked);
   rig.RunAll();
   CHECK((rig.heard[{5, 1}] == Alone(options, forked, 1)));
+}
+
+TEST(a_step_that_finds_no_memory_is_tried_again_smaller) {
+  const GeneratorOptions options = SmallOptions();
+  for (size_t fits : {1, 3, 7}) {
+    Rig rig(options);
+    Request forked = SomeRequest(30, 1, 60);
+    forked.n = 3;
+    rig.generator.Add(forked);
+    for (int i = 2; i < 9; ++i) rig.generator.Add(SomeRequest(5 * i, i, 40));
+    size_t largest = 0;
+    rig.runner->before_run = [&](const StepInputs& in) {
+      if (in.tokens.size() > fits) throw Error(Code::kOutOfMemory, "3 GiB wanted, 1 GiB left");
+      largest = std::max(largest, in.tokens.size());
+    };
+    rig.RunAll();
+    for (int index = 0; index < 3; ++index) CHECK((rig.heard[{1, index}] == Alone(options, forked, index)));
+    for (int i = 2; i < 9; ++i) CHECK((rig.heard[{i, 0}] == Alone(options, SomeRequest(5 * i, i, 40))));
+    CHECK(rig.generator.counters().memory_retries > 0 && largest <= fits && 2 * largest >= fits);
+  }
+}
+
+TEST(where_one_token_finds_no_memory_the_last_to_come_ends) {
+  const GeneratorOptions options = SmallOptions();
+  Rig rig(options);
+  Request forked = SomeRequest(10, 3, 20);
+  forked.n = 2;
+  rig.generator.Add(SomeRequest(5, 1, 20));
+  rig.generator.Add(SomeRequest(5, 2, 20));
+  rig.generator.Add(forked);
+  rig.runner->before_run = [&](const StepInputs&) {
+    if (!rig.heard.count({3, 0})) throw Error(Code::kOutOfMemory, "3 GiB wanted, 1 GiB left");
+  };
+  rig.RunAll();
+  for (int index : {0, 1})
+    CHECK(
+        (rig.heard[{3, index}].finish == Finish::kError && rig.heard[{3, index}].error == "3 GiB wanted, 1 GiB left"));
+  for (int i : {1, 2}) CHECK((rig.heard[{i, 0}] == Alone(options, SomeRequest(5, i, 20))));
+  CHECK(rig.generator.counters().kv_blocks_used == 0);
 }
 
 TEST(requests_that_cannot_be_are_refused_with_numbers) {
