@@ -54,6 +54,7 @@ class Recognizer {
     if (nan_is_zero_) attributes["nan_is_zero"] = int64_t{1};
     if (merged) attributes["merge_heads"] = int64_t{1};
     Value* made = graph_.AddNode(fused, std::move(inputs), std::move(attributes), {""}, node.name, last)->outputs[0];
+    if (last->op->Is("Transpose")) made = Split(made, *last);
     return Replace(last->Output(0), made);
   }
 
@@ -186,21 +187,30 @@ class Recognizer {
     return (*q)[3] == keys_shape_[3] && keys_shape_[2] == (*values)[2];
   }
 
-  // Takes in the Transpose and Reshape that join the heads.
+  // Takes in the Transpose that brings a position's heads together, and the Reshape that joins them if that alone
+  // follows. Where others do, the joined heads are split again, which moves no element.
   bool FollowMerge(Node*& last) {
     Value* y = last->Output(0);
     if (!UsedOnce(y)) return false;
     Node* transpose = y->users[0];
     if (!transpose->op->Is("Transpose") || !HasPerm(*transpose, {0, 2, 1, 3})) return false;
     Value* turned = transpose->Output(0);
-    if (!UsedOnce(turned) || !turned->users[0]->op->Is("Reshape") || turned->users[0]->Input(0) != turned) return false;
+    const auto& from = *turned->type.shape;
+    if (!from[2].IsConst() || !from[3].IsConst() || from[3].Const() < 1) return false;
+    last = transpose;
+    if (!UsedOnce(turned) || !turned->users[0]->op->Is("Reshape") || turned->users[0]->Input(0) != turned) return true;
     Node* reshape = turned->users[0];
-    if (!reshape->Output(0)->type.HasRank()) return false;
-    const auto &from = *turned->type.shape, &to = *reshape->Output(0)->type.shape;
-    if (to.size() != 3 || !(to[0] == from[0]) || !(to[1] == from[1]) || !from[3].IsConst()) return false;
-    if (!to[2].IsConst(from[2].Const() * from[3].Const())) return false;
-    last = reshape;
+    if (!reshape->Output(0)->type.HasRank()) return true;
+    const auto& to = *reshape->Output(0)->type.shape;
+    if (to.size() == 3 && to[0] == from[0] && to[1] == from[1] && to[2].IsConst(from[2].Const() * from[3].Const()))
+      last = reshape;
     return true;
+  }
+
+  Value* Split(Value* joined, Node& transpose) {
+    const int64_t size = (*transpose.Output(0)->type.shape)[3].Const();
+    Value* target = graph_.AddConstant(Constant::Int64s({0, 0, heads_, size}));
+    return Insert(&transpose, "Reshape", {joined, target});
   }
 
   Graph& graph_;
