@@ -69,8 +69,7 @@ void ApplyEpilogue(const Epilogue& e, float* c, int64_t c_row, int64_t row0, int
     if (e.row_bias) o.row_bias = Set(e.row_bias[row0 + i]);
     int64_t j = 0;
     // Whole registers without masks: a masked store costs some ten cycles on AVX2.
-    for (; j + kLanes <= columns; j += kLanes)
-      Store(Finish<true>(e, o, Load(c + j), j, kLanes), c + j);
+    for (; j + kLanes <= columns; j += kLanes) Store(Finish<true>(e, o, Load(c + j), j, kLanes), c + j);
     if (const int left = static_cast<int>(columns - j); left > 0)
       StoreN(Finish<false>(e, o, LoadN(c + j, left), j, left), c + j, left);
     if (e.activation) e.activation(c, c, columns, e.params);
