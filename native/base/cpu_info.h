@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,11 +28,16 @@ CpuInfo DetectCpu();
 
 struct ThreadBudget {
   int threads = 1;     // at least 1
+  int cores = 1;       // what affinity alone allows
+  double quota = 0;    // CPUs that the tightest cgroup pays for; infinite where there is no quota
   std::string reason;  // "2: CPUs allowed by affinity 2, cgroup quota none"
 };
-// The CPUs this thread may run on, SMT siblings counted once on bare metal, cut to the cgroup (v1 or v2) CPU quota.
+// The CPUs this process may run on, SMT siblings counted once on bare metal, cut to the cgroup (v1 or v2) CPU quota.
 // Under a quota the count is rounded down: a thread more than the quota pays for gets the whole group throttled.
 // `root` is where /proc and /sys are looked up; tests pass a folder of their own.
 ThreadBudget DetectThreads(const std::string& root = "");
+
+// Periods in which this process's cgroup, or one above it, had used up its quota and was stopped; they only grow.
+uint64_t ThrottledPeriods(const std::string& root = "");
 
 }  // namespace ziggurat

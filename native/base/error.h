@@ -18,6 +18,7 @@ enum class Code : uint8_t {
   kOutOfMemory,       // does not fit the budget; the message has the numbers
   kCancelled,         // the caller's cancel flag was set
   kDeadlineExceeded,  // the caller's deadline passed
+  kUnavailable,       // exists, but cannot be used now
   kInternal,          // our own bug
 };
 

@@ -1,4 +1,5 @@
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -15,14 +16,15 @@
 namespace ziggurat {
 namespace {
 
-// The CPUs the calling thread may run on. Empty if the kernel would not say.
+// The CPUs this process may run on, by its first thread: a caller that pinned itself speaks for nobody else. Empty if
+// the kernel would not say.
 std::vector<int> AllowedCpus() {
   // The kernel wants a mask at least as wide as its own, which may be above the 1024 of cpu_set_t.
   for (int capacity = 1024; capacity <= (1 << 16); capacity *= 2) {
     std::vector<unsigned long> mask(static_cast<size_t>(capacity) / (8 * sizeof(unsigned long)));
     auto* set = reinterpret_cast<cpu_set_t*>(mask.data());
     const size_t bytes = mask.size() * sizeof(unsigned long);
-    if (sched_getaffinity(0, bytes, set) == 0) {
+    if (sched_getaffinity(getpid(), bytes, set) == 0) {
       std::vector<int> cpus;
       for (int cpu = 0; cpu < capacity; ++cpu)
         if (CPU_ISSET_S(cpu, bytes, set)) cpus.push_back(cpu);
@@ -66,20 +68,28 @@ double QuotaV1(const std::string& folder) {
   return (quota_line >> quota) && (period_line >> period) && quota > 0 && period > 0 ? quota / period : kNoQuota;
 }
 
-// The tightest quota of a group and its ancestors. In a container the path may name a folder outside of what is
-// mounted; the walk then ends at the mount's root, which is the container's own group.
-double TightestQuota(const std::string& mount, std::string path, double (*read)(const std::string&)) {
-  double quota = kNoQuota;
-  while (true) {
-    quota = std::min(quota, read(mount + path));
-    const size_t slash = path.rfind('/');
-    if (path.empty() || slash == std::string::npos) return quota;
-    path.resize(slash);
-  }
+// nr_throttled of a group; 0 where its kernel or controller does not count.
+uint64_t Throttled(const std::string& folder) {
+  std::ifstream file(folder + "/cpu.stat");
+  std::string name;
+  for (uint64_t value; file >> name >> value;)
+    if (name == "nr_throttled") return value;
+  return 0;
 }
 
-double CgroupQuota(const std::string& root) {
-  double quota = kNoQuota;
+// Calls see(folder, version) for this process's group and those above it, wherever they may be mounted. In a container
+// the path may name a folder outside of what is mounted; the walk then ends at the mount's root, which is the
+// container's own group.
+template <typename See>
+void EachGroup(const std::string& root, const See& see) {
+  const auto climb = [&](const std::string& mount, std::string path, int version) {
+    while (true) {
+      see(mount + path, version);
+      const size_t slash = path.rfind('/');
+      if (path.empty() || slash == std::string::npos) return;
+      path.resize(slash);
+    }
+  };
   std::ifstream groups(root + "/proc/self/cgroup");
   for (std::string line; std::getline(groups, line);) {  // "0::/path" (v2) or "4:cpu,cpuacct:/path" (v1)
     const size_t first = line.find(':');
@@ -89,13 +99,20 @@ double CgroupQuota(const std::string& root) {
     const std::string path = line.substr(second + 1);
     const std::string base = root + "/sys/fs/cgroup";
     if (controllers.empty()) {
-      quota = std::min(quota, TightestQuota(base, path, QuotaV2));
-      quota = std::min(quota, TightestQuota(base + "/unified", path, QuotaV2));
+      climb(base, path, 2);
+      climb(base + "/unified", path, 2);
     } else if (("," + controllers + ",").find(",cpu,") != std::string::npos) {
-      quota = std::min(quota, TightestQuota(base + "/" + controllers, path, QuotaV1));
-      quota = std::min(quota, TightestQuota(base + "/cpu", path, QuotaV1));
+      climb(base + "/" + controllers, path, 1);
+      if (controllers != "cpu") climb(base + "/cpu", path, 1);
     }
   }
+}
+
+double CgroupQuota(const std::string& root) {
+  double quota = kNoQuota;
+  EachGroup(root, [&](const std::string& folder, int version) {
+    quota = std::min(quota, version == 2 ? QuotaV2(folder) : QuotaV1(folder));
+  });
   return quota;
 }
 
@@ -109,12 +126,19 @@ ThreadBudget DetectThreads(const std::string& root) {
   const int cores = count_cores ? CountCores(cpus, root) : allowed;
   const double quota = CgroupQuota(root);
   ThreadBudget budget;
-  budget.threads = cores;
+  budget.threads = budget.cores = cores;
+  budget.quota = quota;
   if (quota < cores) budget.threads = std::max(1, static_cast<int>(quota));
   budget.reason = Cat(budget.threads, ": CPUs allowed by affinity ", allowed);
   if (cores != allowed) budget.reason += Cat(" on ", cores, " cores");
   budget.reason += quota == kNoQuota ? ", cgroup quota none" : Cat(", cgroup quota ", quota);
   return budget;
+}
+
+uint64_t ThrottledPeriods(const std::string& root) {
+  uint64_t periods = 0;
+  EachGroup(root, [&](const std::string& folder, int) { periods += Throttled(folder); });
+  return periods;
 }
 
 }  // namespace ziggurat

@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <exception>
@@ -14,7 +15,9 @@
 #include <immintrin.h>
 #endif
 
+#include "base/allowance.h"
 #include "base/error.h"
+#include "base/line.h"
 
 namespace ziggurat {
 namespace {
@@ -132,7 +135,7 @@ struct ThreadPool::Impl {
     Frame frame;
   };
 
-  Impl(int threads, std::chrono::microseconds spin) : mailboxes(threads - 1), spin_time(spin) {
+  Impl(int threads, std::chrono::microseconds spin) : mailboxes(threads - 1), spin_time(spin), granted(threads) {
     workers.reserve(mailboxes.size());
     // Signals are for the threads of the embedding process; workers inherit the full mask.
     sigset_t all, before;
@@ -140,7 +143,6 @@ struct ThreadPool::Impl {
     pthread_sigmask(SIG_SETMASK, &all, &before);
     try {
       for (Mailbox& mailbox : mailboxes) workers.emplace_back([this, &mailbox] { Serve(mailbox); });
-
     } catch (const std::exception& error) {
       pthread_sigmask(SIG_SETMASK, &before, nullptr);
       Stop();
@@ -160,9 +162,38 @@ struct ThreadPool::Impl {
     }
   }
 
-  // Spins for work as long as more is likely to come soon, then sleeps. Returns at kReady or kStop.
+  // How many workers may help now: the first of the mailboxes.
+  int Helpers() const {
+    const int callers = std::max(1, leases.load(std::memory_order_relaxed));
+    const int all = static_cast<int>(mailboxes.size()) + 1;
+    return std::max(0, std::min(all, granted.load(std::memory_order_relaxed)) - callers);
+  }
+
+  // The worker beside Helpers() whom the quota pays for a part of the time, where it may help now.
+  bool ExtraHelper(int helpers) {
+    if (extra.rate() <= 0 || helpers >= static_cast<int>(mailboxes.size())) return false;
+    return leases.load(std::memory_order_relaxed) <= granted.load(std::memory_order_relaxed) && line.Empty() &&
+           extra.Has(Clock::now());
+  }
+
+  // Whether one more run may compute, all the time or in the extra part of it. The first in line asks.
+  bool Enter(std::optional<Clock::time_point>& extra_since) {
+    const int held = leases.load(std::memory_order_relaxed) - extra_leases.load(std::memory_order_relaxed);
+    if (queue && held >= granted.load(std::memory_order_relaxed)) {
+      const Clock::time_point now = Clock::now();
+      if (extra_leases > 0 || extra.rate() <= 0 || !extra.Has(now)) return false;
+      extra_since = now;
+      ++extra_leases;
+    }
+    leases.fetch_add(1, std::memory_order_relaxed);
+    return true;
+  }
+
+  // Spins for work as long as more is likely to come soon, then sleeps. Returns at kReady or kStop. One whom the
+  // callers leave no CPU sleeps at once.
   uint32_t AwaitMail(Mailbox& mailbox) const {
-    const Clock::time_point end = Clock::now() + spin_time;
+    const bool spins = &mailbox - mailboxes.data() < Helpers() && spin.load(std::memory_order_relaxed);
+    const Clock::time_point end = Clock::now() + (spins ? spin_time : std::chrono::microseconds(0));
     for (uint32_t round = 1;; ++round) {
       const uint32_t state = mailbox.state.load(std::memory_order_acquire);
       if (state == kReady || state == kStop) return state;
@@ -203,11 +234,12 @@ struct ThreadPool::Impl {
     placement.Avoid(workers[static_cast<size_t>(&mailbox - mailboxes.data())].native_handle(), caller_cpu);
   }
 
-  // Hands the job to up to `wanted` free workers, those that still spin first. Returns how many it got.
-  int Recruit(Job& job, int wanted) {
+  // Hands the job to up to `wanted` free workers among the first `helpers`, those that still spin first. Returns how
+  // many it got.
+  int Recruit(Job& job, int wanted, int helpers) {
     int recruited = 0;
     for (uint32_t from : {kIdle, kSleeping}) {
-      for (size_t i = 0; i < mailboxes.size() && recruited < wanted; ++i) {
+      for (size_t i = 0; i < static_cast<size_t>(helpers) && recruited < wanted; ++i) {
         Mailbox& mailbox = mailboxes[i];
         if (!mailbox.Move(from, kClaimed)) continue;
         if (from == kSleeping) Steer(mailbox, CurrentCpu());
@@ -254,8 +286,15 @@ struct ThreadPool::Impl {
 
   std::vector<Mailbox> mailboxes;
   std::vector<std::thread> workers;
-  std::chrono::microseconds spin_time;
+  const std::chrono::microseconds spin_time;
   Placement placement;
+  std::atomic<int> leases{0};
+  std::atomic<int> extra_leases{0};  // among them, those in the extra part of the time
+  std::atomic<int> granted;          // threads that may compute at once
+  std::atomic<bool> spin{true};
+  std::atomic<bool> queue{false};
+  Allowance extra;
+  Line line;
 };
 
 thread_local const ThreadPool::Impl::Frame* ThreadPool::Impl::innermost = nullptr;
@@ -278,14 +317,45 @@ void ThreadPool::ParallelFor(int64_t tasks, int max_workers, FunctionRef<void(in
     for (int64_t task = 0; task < tasks; ++task) fn(task, 0);
     return;
   }
+  const int helpers = impl_->Helpers();
+  const bool extra = helpers < wanted - 1 && impl_->ExtraHelper(helpers);
   Job job{.fn = fn, .tasks = tasks, .float_control = FloatControl(), .error = nullptr};
-  impl_->Recruit(job, wanted - 1);
+  const bool got_extra = impl_->Recruit(job, wanted - 1, helpers + extra) > helpers;
+  const Clock::time_point begin = got_extra ? Clock::now() : Clock::time_point();
   {
     Impl::Entered entered(impl_.get());
     job.Work(0);
   }
   impl_->Join(job);
+  if (got_extra) impl_->extra.Spend(Clock::now() - begin);
   if (job.error) std::rethrow_exception(job.error);
+}
+
+void ThreadPool::Grant(const ThreadGrant& grant) {
+  impl_->extra.SetRate(grant.extra);
+  impl_->spin.store(grant.spin, std::memory_order_relaxed);
+  impl_->granted.store(std::max(1, grant.threads), std::memory_order_relaxed);
+  impl_->queue.store(grant.queue, std::memory_order_relaxed);
+  impl_->line.Moved();
+}
+
+int ThreadPool::leases() const { return impl_->leases.load(std::memory_order_relaxed); }
+
+ThreadPool::Lease::Lease(ThreadPool& pool, bool wait, FunctionRef<void()> poll) : pool_(pool) {
+  Impl& impl = *pool.impl_;
+  if (wait && impl.queue)
+    impl.line.Wait([&] { return impl.Enter(extra_since_); }, poll);
+  else
+    impl.leases.fetch_add(1, std::memory_order_relaxed);
+}
+
+ThreadPool::Lease::~Lease() {
+  if (extra_since_) {
+    pool_.impl_->extra.Spend(Clock::now() - *extra_since_);
+    --pool_.impl_->extra_leases;
+  }
+  pool_.impl_->leases.fetch_sub(1, std::memory_order_relaxed);
+  if (pool_.impl_->queue) pool_.impl_->line.Moved();
 }
 
 }  // namespace ziggurat

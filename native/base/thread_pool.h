@@ -1,17 +1,27 @@
 // Fork-join over a fixed set of workers. One pool per Engine, shared by all its models.
 //
-// A Team is what a run holds: a cap on how many workers (the caller included) may walk its tasks. Teams of
-// concurrent runs share the pool's idle workers; a Team that finds none idle runs its tasks on the caller alone.
-// What a task computes must not depend on which worker runs it, nor on how many there are.
+// A run holds a Lease: it counts among those that compute at once, and each of them beyond the first keeps one worker
+// out of everybody's tasks, so that no more threads compute than the pool has. A lone run gets all; as many runs as
+// threads get one each, which wastes nothing on forks and joins. A Team caps how many workers (the caller included) may
+// walk a run's tasks. What a task computes must not depend on which worker runs it, nor on how many there are.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "base/function_ref.h"
 
 namespace ziggurat {
+
+// What the machine grants a pool (cpu_watch.h).
+struct ThreadGrant {
+  int threads = 1;     // that may compute at once, callers included
+  double extra = 0;    // the part of the time for which one more may: the rest of a quota of 1.5 CPUs is 0.5
+  bool spin = true;    // whether a worker without work may wait on its CPU for more
+  bool queue = false;  // whether runs beyond `threads` stand in line instead of computing beside the others
+};
 
 class ThreadPool {
  public:
@@ -25,6 +35,28 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int size() const;
+
+  // Holds from the next fork on. A pool begins with all its threads granted.
+  void Grant(const ThreadGrant& grant);
+
+  // A run's place among those that compute. Where runs must stand in line, first come, first served, `poll` is called
+  // every 2 ms; what it throws leaves the line. `wait` false never stands in line. Who stands in line has the extra
+  // part of the time before other runs' tasks have it: one thread computing alone wastes nothing on forks.
+  class Lease {
+   public:
+    Lease(ThreadPool& pool, bool wait, FunctionRef<void()> poll);
+    ~Lease();
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+
+   private:
+    ThreadPool& pool_;
+    // When it began, where it computes in the part of the time that a grant has for one more thread.
+    std::optional<std::chrono::steady_clock::time_point> extra_since_;
+  };
+
+  // Leases held now.
+  int leases() const;
 
   // Calls fn(task, worker) once for each task in [0, tasks), worker in [0, min(size(), max_workers)), and returns
   // when all are done. An exception of a task is rethrown here (the first one), after all workers have stopped.

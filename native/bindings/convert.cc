@@ -43,6 +43,8 @@ const char* CodeName(Code code) {
       return "cancelled";
     case Code::kDeadlineExceeded:
       return "deadline_exceeded";
+    case Code::kUnavailable:
+      return "unavailable";
     case Code::kInternal:
       break;
   }

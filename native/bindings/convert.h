@@ -4,6 +4,8 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <memory>
+
 #include "device/sequence.h"
 #include "runtime/frame.h"
 
@@ -22,6 +24,17 @@ TensorView ViewOf(const py::array& array, std::shared_ptr<void>& storage);
 // An array, a list (sequence), or None (an empty optional).
 py::object ToPython(Output output, const Type& type);
 ObjectValue SequenceFrom(const py::handle& value);
+
+// The object, freed in the process that made it alone: in a forked child its locks may be held for ever.
+template <typename Object>
+std::shared_ptr<Object> FreedAtHome(std::shared_ptr<Object> object, std::shared_ptr<Engine> engine) {
+  Object* const raw = object.get();
+  return {raw, [object = std::move(object), engine = std::move(engine)](Object*) mutable {
+            if (!engine->InChild()) return;
+            new std::shared_ptr<Object>(std::move(object));
+            new std::shared_ptr<Engine>(std::move(engine));
+          }};
+}
 
 // The error as an instance of its class of ziggurat.errors.
 py::object ErrorToPython(const Error& error);

@@ -2,6 +2,7 @@
 
 #include <pybind11/stl.h>
 
+#include "bindings/convert.h"
 #include "bindings/module.h"
 #include "device/kv_pool.h"
 
@@ -12,6 +13,7 @@ namespace py = pybind11;
 namespace {
 
 py::list Pools(const Engine& engine) {
+  engine.CheckProcess();
   py::list out;
   for (const PoolStats& stats : engine.memory()->Stats()) {
     py::dict entry;
@@ -29,6 +31,7 @@ py::list Pools(const Engine& engine) {
 }
 
 py::dict Memory(Engine& engine) {
+  engine.CheckProcess();
   py::dict out;
   out["limit"] = engine.budget()->limit();
   out["reserved"] = engine.budget()->reserved();
@@ -49,11 +52,12 @@ py::list Devices(const Engine& engine) {
   return out;
 }
 
-std::shared_ptr<KvPool> MakeKvPool(const Engine& engine, int64_t layers, int64_t kv_heads, int64_t head_dim,
-                                   int64_t blocks, const std::string& dtype) {
+std::shared_ptr<KvPool> MakeKvPool(const std::shared_ptr<Engine>& engine, int64_t layers, int64_t kv_heads,
+                                   int64_t head_dim, int64_t blocks, const std::string& dtype) {
   const KvShape shape{layers, kv_heads, head_dim, blocks, DTypeFromName(dtype).value_or(DType::kUndefined)};
+  engine->CheckProcess();
   py::gil_scoped_release release;
-  return std::make_shared<KvPool>(engine.memory(), engine.budget(), shape);
+  return FreedAtHome(std::make_shared<KvPool>(engine->memory(), engine->budget(), shape), engine);
 }
 
 }  // namespace
@@ -61,16 +65,24 @@ std::shared_ptr<KvPool> MakeKvPool(const Engine& engine, int64_t layers, int64_t
 void BindEngine(py::module_& module) {
   py::class_<Engine, std::shared_ptr<Engine>>(module, "Engine")
       .def(py::init([](int threads, size_t memory_limit, std::optional<std::string> isa) {
-             return std::make_shared<Engine>(EngineOptions{threads, memory_limit, std::move(isa)});
+             auto engine = std::make_shared<Engine>(EngineOptions{threads, memory_limit, std::move(isa)});
+             return FreedAtHome(engine, engine);
            }),
            py::arg("threads"), py::arg("memory_limit"), py::arg("isa"))
       .def_property_readonly("isa", &Engine::isa)
       .def_property_readonly("threads", &Engine::threads)
+      .def_property_readonly("runs", [](Engine& engine) { return engine.thread_pool().leases(); })
       .def_property_readonly("threads_reason", &Engine::threads_reason)
       .def("pools", &Pools)
       .def("memory", &Memory)
       .def("devices", &Devices)
-      .def("purge", [](Engine& engine) { engine.memory()->Purge(); }, py::call_guard<py::gil_scoped_release>());
+      .def(
+          "purge",
+          [](Engine& engine) {
+            engine.CheckProcess();
+            engine.memory()->Purge();
+          },
+          py::call_guard<py::gil_scoped_release>());
   py::class_<KvPool, std::shared_ptr<KvPool>>(module, "KvPool")
       .def(py::init(&MakeKvPool), py::arg("engine"), py::arg("layers"), py::arg("kv_heads"), py::arg("head_dim"),
            py::arg("blocks"), py::arg("dtype"))

@@ -19,7 +19,13 @@ using Masks = py::array_t<uint32_t, py::array::c_style>;
 struct Runtime {
   std::shared_ptr<Model> model;
   std::shared_ptr<KvPool> pool;
-  std::unique_ptr<Generator> generator;
+  std::unique_ptr<Generator> own;
+
+  // Throws kUnavailable in a forked child.
+  Generator* generator() const {
+    model->engine()->CheckProcess();
+    return own.get();
+  }
 };
 
 DType KvDType(const std::string& name) {
@@ -36,6 +42,7 @@ std::shared_ptr<Runtime> Make(std::shared_ptr<Model> model, int64_t layers, int6
                               bool ngram, std::vector<int32_t> eos) {
   if (vocab < 1 || context < 1) throw Error(Code::kInvalidArgument, "vocab and context must be at least 1");
   const std::shared_ptr<Engine>& engine = model->engine();
+  engine->CheckProcess();
   KvShape shape{layers, kv_heads, head_dim, 1, KvDType(kv_dtype)};
   shape.blocks = llm::ChooseBlocks(shape, *engine->budget(), kv_bytes, context, max_sequences);
   auto runtime = std::make_shared<Runtime>();
@@ -51,10 +58,10 @@ std::shared_ptr<Runtime> Make(std::shared_ptr<Model> model, int64_t layers, int6
   options.scheduler.step_tokens = step_tokens;
   options.scheduler.max_sequences = max_sequences;
   options.eos = std::move(eos);
-  runtime->generator = std::make_unique<Generator>(std::make_unique<llm::ModelRunner>(model, runtime->pool), options,
-                                                   Team(engine->thread_pool(), engine->threads()),
-                                                   cpu::SelectKernels(std::string(engine->isa())));
-  return runtime;
+  runtime->own = std::make_unique<Generator>(std::make_unique<llm::ModelRunner>(model, runtime->pool), options,
+                                             Team(engine->thread_pool(), engine->threads()),
+                                             cpu::SelectKernels(std::string(engine->isa())));
+  return FreedAtHome(runtime, engine);
 }
 
 uint64_t SeedFrom(const py::object& seed) {
@@ -94,14 +101,14 @@ int64_t Add(Runtime& self, const Tokens& prompt, std::optional<int64_t> max_toke
   p.stop_token_ids = std::move(stop_token_ids);
   p.ignore_eos = ignore_eos;
   p.constrained = constrained;
-  return self.generator->Add(std::move(request));
+  return self.generator()->Add(std::move(request));
 }
 
 py::object Schedule(Runtime& self) {
   std::optional<std::vector<Generator::MaskRow>> rows;
   {
     py::gil_scoped_release release;
-    rows = self.generator->Schedule();
+    rows = self.generator()->Schedule();
   }
   if (!rows) return py::none();
   py::list out;
@@ -127,13 +134,13 @@ py::tuple ToPython(const llm::TokenEvent& event) {
 }
 
 py::list Sample(Runtime& self, const std::optional<Masks>& masks) {
-  const int64_t words = (self.generator->options().vocab + 31) / 32;
+  const int64_t words = (self.generator()->options().vocab + 31) / 32;
   if (masks && (masks->ndim() != 2 || masks->shape(1) != words))
     throw Error(Code::kInvalidArgument, "masks are uint32 [rows, ", words, "]");
   std::vector<llm::TokenEvent> events;
   {
     py::gil_scoped_release release;
-    events = masks ? self.generator->Sample(masks->data(), masks->shape(0)) : self.generator->Sample();
+    events = masks ? self.generator()->Sample(masks->data(), masks->shape(0)) : self.generator()->Sample();
   }
   py::list out;
   for (const llm::TokenEvent& event : events) out.append(ToPython(event));
@@ -144,7 +151,7 @@ py::dict Stats(const Runtime& self) {
   llm::Counters c;
   {
     py::gil_scoped_release release;
-    c = self.generator->counters();
+    c = self.generator()->counters();
   }
   py::dict out;
   out["running"] = c.running;
@@ -174,12 +181,12 @@ py::array Logits(Runtime& self, const Tokens& tokens) {
   auto logits = std::make_unique<std::vector<float>>();
   {
     py::gil_scoped_release release;
-    *logits = self.generator->Logits({tokens.data(), static_cast<size_t>(tokens.size())});
+    *logits = self.generator()->Logits({tokens.data(), static_cast<size_t>(tokens.size())});
   }
   float* data = logits->data();
   py::capsule owner(logits.release(), [](void* p) { delete static_cast<std::vector<float>*>(p); });
   return py::array_t<float>(
-      {static_cast<ssize_t>(tokens.size()), static_cast<ssize_t>(self.generator->options().vocab)}, data, owner);
+      {static_cast<ssize_t>(tokens.size()), static_cast<ssize_t>(self.generator()->options().vocab)}, data, owner);
 }
 
 void RegisterPromptTooLong() {
@@ -209,11 +216,12 @@ void BindGenerator(py::module_& module) {
            arg("stop_token_ids"), arg("ignore_eos"), arg("constrained"), arg("priority"), arg("salt"))
       .def(
           "cancel",
-          [](Runtime& self, int64_t request, std::optional<int> index) { self.generator->Cancel(request, index); },
+          [](Runtime& self, int64_t request, std::optional<int> index) { self.generator()->Cancel(request, index); },
           arg("request"), arg("index"))
+      .def("check_process", [](const Runtime& self) { self.model->engine()->CheckProcess(); })
       .def("schedule", &Schedule)
       .def(
-          "forward", [](Runtime& self) { self.generator->Forward(); }, py::call_guard<py::gil_scoped_release>())
+          "forward", [](Runtime& self) { self.generator()->Forward(); }, py::call_guard<py::gil_scoped_release>())
       .def("sample", &Sample, arg("masks"))
       .def("stats", &Stats)
       .def("forward_logits", &Logits, arg("token_ids"));

@@ -100,6 +100,8 @@ py::list Run(const Model& model, const py::list& feeds, const py::list& out, con
     py::gil_scoped_release release;
     outputs = model.Run(call.request);
   }
+  for (Output& output : outputs)
+    if (output.owner) output.owner = FreedAtHome(std::move(output.owner), model.engine());
   py::list result;
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (i < out.size() && !py::handle(out[i]).is_none())
@@ -218,7 +220,7 @@ void BindModel(py::module_& module) {
              const ModelOptions options{std::move(device), threads, optimize, std::move(disabled_passes),
                                         keep_constants};
              py::gil_scoped_release release;
-             return std::make_shared<Model>(std::move(engine), std::move(graph), options);
+             return FreedAtHome(std::make_shared<Model>(engine, std::move(graph), options), engine);
            }),
            py::arg("engine"), py::arg("graph"), py::arg("device"), py::arg("threads"), py::arg("optimize"),
            py::arg("disabled_passes"), py::arg("keep_constants"))

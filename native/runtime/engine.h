@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "base/cpu_info.h"
+#include "base/cpu_watch.h"
+#include "base/fork_guard.h"
 #include "base/thread_pool.h"
 #include "cpu/kernel_table.h"
 #include "device/device.h"
@@ -32,6 +34,11 @@ class Engine {
   const std::string& threads_reason() const { return threads_reason_; }
 
   ThreadPool& thread_pool() { return pool_; }
+  // A run's place in the pool, under what the machine grants now. Runs that must end within 10 ms do not stand in line.
+  ThreadPool::Lease Admit(std::optional<std::chrono::steady_clock::time_point> deadline, FunctionRef<void()> poll);
+  // Throws kUnavailable in a forked child: threads do not survive fork(), and locks may be held there for ever.
+  void CheckProcess() const;
+  bool InChild() const { return guard_.InChild(); }
   const std::shared_ptr<Pool>& memory() const { return memory_; }
   const std::shared_ptr<Budget>& budget() const { return budget_; }
   WeightStore& weights() { return weights_; }
@@ -41,9 +48,13 @@ class Engine {
   const std::vector<std::unique_ptr<Device>>& devices() const { return devices_; }
 
  private:
+  Engine(const EngineOptions& options, const ThreadBudget& budget);
+
+  ForkGuard guard_;
   const cpu::KernelTable& table_;
   std::string threads_reason_;
   ThreadPool pool_;
+  CpuWatch watch_;
   std::shared_ptr<Pool> memory_;
   std::shared_ptr<Budget> budget_;
   WeightStore weights_;

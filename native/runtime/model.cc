@@ -65,6 +65,7 @@ InputSpec Describe(const Graph& graph, const Value& value, const std::string& na
 
 Model::Model(std::shared_ptr<Engine> engine, std::shared_ptr<Graph> graph, const ModelOptions& options)
     : engine_(std::move(engine)) {
+  engine_->CheckProcess();
   if (options.threads < 0) throw Error(Code::kInvalidArgument, "threads must be at least 0, not ", options.threads);
   threads_ = options.threads ? std::min(options.threads, engine_->threads()) : engine_->threads();
   for (const Value* input : graph->inputs()) inputs_.push_back(Describe(*graph, *input, input->name));
@@ -193,8 +194,10 @@ std::vector<Output> Model::Collect(Frame& frame) const {
 }
 
 std::vector<Output> Model::Run(const RunRequest& request) const {
+  engine_->CheckProcess();
   FloatEnvironment environment;
   request.limits.Poll();
+  const ThreadPool::Lease lease = engine_->Admit(request.limits.deadline, [&] { request.limits.Poll(); });
   const auto layout = layouts_->Get(BindSymbols(request));
   Buffer slab;
   Arena arena(engine_->memory(), engine_->budget());

@@ -12,9 +12,11 @@ from ziggurat.errors import InvalidArgument, Unavailable
 class Engine:
     """All state that models share. Two engines in one process share nothing.
 
+    Threads do not survive fork(): in a child the parent's engine and its models raise Unavailable; make a new Engine.
+
     Args:
         threads: workers of the pool, the caller of a run included. Default: the CPUs that affinity and the cgroup
-            quota allow.
+            quota allow; both are followed while it runs, up to the threads that it began with.
         memory_limit: bytes that models and runs may reserve together. Default: nine tenths of the machine's or the
             cgroup's memory.
         isa: the instruction set of the CPU kernels, one of `ziggurat.engine.usable_isas()`. Default: the strongest.

@@ -170,6 +170,10 @@ class Generator:
         that have ended are ignored."""
         self._core.cancel(request, index)
 
+    def check_process(self) -> None:
+        """Raises Unavailable in a forked child, where no engine of the parent works."""
+        self._core.check_process()
+
     def schedule(self) -> list[tuple[int, int]] | None:
         """Chooses the next step.
 

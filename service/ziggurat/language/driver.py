@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,7 @@ class Driver:
 
     def add(self, prompt: Sequence[int], options: Mapping[str, Any]) -> int:
         """Queues a request; its events must be read with `next_of`, or it must be dropped."""
-        with self._lock:
+        with self._steps():
             request = self._generator.add(prompt, **options)
             self._waiting[request] = deque()
             return request
@@ -35,7 +36,7 @@ class Driver:
         """The request's next event; runs steps until there is one."""
         events = self._waiting[request]
         while not events:
-            with self._lock:
+            with self._steps():
                 if not events:
                     self._step()
         return events.popleft()
@@ -51,8 +52,15 @@ class Driver:
 
     def logits(self, tokens: Sequence[int]) -> np.ndarray[Any, Any]:
         """Logits [tokens, vocab] of a sequence of its own, between two steps."""
-        with self._lock:
+        with self._steps():
             return self._generator.forward_logits(tokens)
+
+    @contextmanager
+    def _steps(self) -> Iterator[None]:
+        """The right to step. In a forked child, where the lock may be held for ever, it raises Unavailable instead."""
+        self._generator.check_process()
+        with self._lock:
+            yield
 
     def _step(self) -> None:
         if self._generator.schedule() is None:

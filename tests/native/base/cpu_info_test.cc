@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/cpu_watch.h"
+#include "base/error.h"
 #include "check.h"
 
 namespace ziggurat::test {
@@ -73,6 +75,49 @@ TEST(broken_cgroup_files_mean_no_quota) {
   root.Write("/proc/self/cgroup", "nonsense\n0::\n:::\n");
   root.Write("/sys/fs/cgroup/cpu.max", "banana -1\n");
   CHECK(DetectThreads(root.path()).reason.find("quota none") != std::string::npos);
+}
+
+TEST(throttled_periods_are_summed_over_the_groups_above) {
+  FakeRoot root;
+  CHECK(ThrottledPeriods(root.path()) == 0);
+  root.Write("/proc/self/cgroup", "0::/pods/mine\n");
+  root.Write("/sys/fs/cgroup/pods/mine/cpu.stat", "usage_usec 5\nnr_periods 9\nnr_throttled 3\n");
+  root.Write("/sys/fs/cgroup/pods/cpu.stat", "nr_throttled 4\nthrottled_usec 1\n");
+  CHECK(ThrottledPeriods(root.path()) == 7);
+}
+
+TEST(a_watch_grants_what_a_quota_pays_for_and_follows_it) {
+  FakeRoot root;
+  root.Write("/proc/self/cgroup", "0::/mine\n");
+  const auto write = [&](const char* max, int throttled) {
+    root.Write("/sys/fs/cgroup/mine/cpu.max", Cat(max, " 100000\n"));
+    root.Write("/sys/fs/cgroup/mine/cpu.stat", Cat("nr_throttled ", throttled, "\n"));
+  };
+  write("150000", 5);
+  if (DetectThreads(root.path()).cores < 2) return;
+  auto now = std::chrono::steady_clock::now();
+  CpuWatch watch(2, true, root.path());
+  const auto first = watch.Look(now);
+  CHECK(first && first->threads == 1 && first->extra > 0.4 && first->extra < 0.5 && !first->spin && first->queue);
+  CHECK(!watch.Look(now + CpuWatch::kPeriodOfQuota / 2));
+  write("150000", 9);  // stopped all the same: leave the others more
+  const auto second = watch.Look(now += CpuWatch::kPeriodOfQuota);
+  CHECK(second && second->threads == 1 && second->extra < first->extra);
+  write("max", 9);
+  const auto third = watch.Look(now += CpuWatch::kPeriodOfQuota);
+  CHECK(third && third->threads == 2 && third->extra == 0 && third->spin && !third->queue);
+  CHECK(!watch.Look(now + CpuWatch::kPeriodOfQuota));  // without a quota there is less to look for
+  write("100000", 9);
+  const auto fourth = watch.Look(now += CpuWatch::kPeriod);
+  CHECK(fourth && fourth->threads == 1 && fourth->extra == 0 && fourth->queue);
+}
+
+TEST(a_watch_over_threads_that_were_asked_for_only_stops_the_spinning) {
+  FakeRoot root;
+  root.Write("/proc/self/cgroup", "0::/mine\n");
+  root.Write("/sys/fs/cgroup/mine/cpu.max", "150000 100000\n");
+  const auto grant = CpuWatch(4, false, root.path()).Look(std::chrono::steady_clock::now());
+  CHECK(grant && grant->threads == 4 && grant->extra == 0 && !grant->spin && !grant->queue);
 }
 
 TEST(cpu_reports_caches_and_instruction_sets) {

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cfenv>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -11,6 +14,7 @@
 #include <immintrin.h>
 #endif
 
+#include "base/allowance.h"
 #include "check.h"
 
 namespace ziggurat::test {
@@ -139,6 +143,151 @@ TEST(several_callers_share_one_pool) {
     });
   for (std::thread& caller : callers) caller.join();
   CHECK(total == 0);
+}
+
+TEST(each_lease_beyond_the_first_keeps_a_worker_out_of_everybodys_tasks) {
+  ThreadPool pool(4);
+  const auto nothing = [] {};
+  std::vector<std::unique_ptr<ThreadPool::Lease>> leases;
+  for (int held = 1; held <= 6; ++held) {
+    leases.push_back(std::make_unique<ThreadPool::Lease>(pool, true, nothing));
+    CHECK(pool.leases() == held);
+    for (int round = 0; round < 20; ++round) {
+      std::atomic<int> highest{0}, runs{0};
+      pool.ParallelFor(64, 4, [&](int64_t, int worker) {
+        ++runs;
+        for (int seen = highest; worker > seen && !highest.compare_exchange_weak(seen, worker);) {
+        }
+      });
+      CHECK(runs == 64 && highest <= std::max(0, 4 - held), "held ", held, " saw ", highest.load());
+    }
+  }
+  leases.clear();
+  CHECK(pool.leases() == 0);
+}
+
+TEST(a_grant_holds_from_the_next_fork_on) {
+  ThreadPool pool(4);
+  for (int threads : {1, 2, 4, 3}) {
+    pool.Grant({.threads = threads});
+    std::atomic<int> highest{0};
+    for (int round = 0; round < 50; ++round)
+      pool.ParallelFor(64, 4, [&](int64_t, int worker) {
+        for (int seen = highest; worker > seen && !highest.compare_exchange_weak(seen, worker);) {
+        }
+      });
+    CHECK(highest < threads, highest.load(), " of ", threads);
+  }
+}
+
+TEST(where_runs_stand_in_line_they_get_their_turn_in_order) {
+  ThreadPool pool(4);
+  pool.Grant({.threads = 2, .queue = true});
+  std::mutex mutex;
+  std::vector<int> order;
+  std::atomic<int> inside{0}, most{0};
+  std::vector<std::thread> callers;
+  {
+    ThreadPool::Lease first(pool, true, [] {}), second(pool, true, [] {});
+    for (int caller = 0; caller < 6; ++caller) {
+      std::atomic<bool> in_line{false};
+      callers.emplace_back([&, caller] {
+        ThreadPool::Lease lease(pool, true, [&, told = false]() mutable {
+          if (!told) in_line = true, told = true;
+        });
+        const int now = ++inside;
+        for (int seen = most; now > seen && !most.compare_exchange_weak(seen, now);) {
+        }
+        {
+          std::lock_guard lock(mutex);
+          order.push_back(caller);
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        --inside;
+      });
+      while (!in_line) std::this_thread::yield();  // it polls, so it stands in line
+    }
+    ThreadPool::Lease hurried(pool, false, [] {});  // does not wait
+    CHECK(order.empty());
+  }
+  for (std::thread& caller : callers) caller.join();
+  CHECK(most <= 2, most.load());
+  CHECK(order.size() == 6 && pool.leases() == 0);
+  // Two may enter at once and tell of it in either order; none is overtaken by two.
+  for (int place = 0; place < 6; ++place) CHECK(std::abs(order[static_cast<size_t>(place)] - place) <= 1);
+}
+
+TEST(who_leaves_the_line_blocks_nobody) {
+  ThreadPool pool(2);
+  pool.Grant({.threads = 1, .queue = true});
+  auto first = std::make_unique<ThreadPool::Lease>(pool, true, [] {});
+  for (int round = 0; round < 3; ++round) {
+    bool cancelled = false;
+    try {
+      ThreadPool::Lease never(pool, true, [] { throw Error(Code::kCancelled, "left"); });
+    } catch (const Error& error) {
+      cancelled = error.code() == Code::kCancelled;
+    }
+    CHECK(cancelled && pool.leases() == 1);
+  }
+  std::thread waiter([&] { ThreadPool::Lease lease(pool, true, [] {}); });
+  first.reset();
+  waiter.join();
+  // A grant without a line lets everybody in who waits.
+  first = std::make_unique<ThreadPool::Lease>(pool, true, [] {});
+  std::thread freed([&] { ThreadPool::Lease lease(pool, true, [] {}); });
+  pool.Grant({.threads = 2});
+  freed.join();
+}
+
+TEST(who_stands_in_line_gets_the_extra_part_of_the_time) {
+  ThreadPool pool(2);
+  pool.Grant({.threads = 1, .extra = 0.5, .queue = true});
+  ThreadPool::Lease first(pool, true, [] {});
+  bool third = false;
+  {
+    ThreadPool::Lease second(pool, true, [] {});  // comes in by the allowance, while the first still computes
+    CHECK(pool.leases() == 2);
+    try {
+      ThreadPool::Lease never(pool, true, [] { throw Error(Code::kCancelled, "left"); });
+    } catch (const Error&) {
+      third = true;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));  // more than gathers
+  }
+  CHECK(third && pool.leases() == 1);
+  // What was spent must come in again first: the next does not enter at once.
+  int polls = 0;
+  auto later = std::make_unique<ThreadPool::Lease>(pool, true, [&] { ++polls; });
+  CHECK(polls > 0 && pool.leases() == 2);
+}
+
+TEST(a_run_in_the_extra_part_of_the_time_does_not_take_the_place_of_another) {
+  ThreadPool pool(2);
+  pool.Grant({.threads = 1, .extra = 0.5, .queue = true});
+  auto first = std::make_unique<ThreadPool::Lease>(pool, true, [] {});
+  ThreadPool::Lease extra(pool, true, [] {});
+  std::this_thread::sleep_for(std::chrono::milliseconds(30));
+  first.reset();
+  // No allowance is left, but the first's place is free.
+  ThreadPool::Lease next(pool, true, [] { throw Error(Code::kCancelled, "it had to wait"); });
+  CHECK(pool.leases() == 2);
+}
+
+TEST(an_allowance_comes_in_evenly_and_is_spent) {
+  using std::chrono::milliseconds;
+  const Allowance::Time start = std::chrono::steady_clock::now();
+  Allowance allowance;
+  CHECK(!allowance.Has(start));
+  allowance.SetRate(0.5);
+  CHECK(allowance.Has(start + milliseconds(1000)));  // 10 ms, the most that gathers
+  allowance.Spend(milliseconds(30));
+  CHECK(!allowance.Has(start + milliseconds(1000)));
+  CHECK(!allowance.Has(start + milliseconds(1039)));
+  CHECK(allowance.Has(start + milliseconds(1041)));
+  CHECK(allowance.Has(start + milliseconds(500)));  // a clock read earlier changes nothing
+  allowance.Spend(milliseconds(1));
+  CHECK(!allowance.Has(start + milliseconds(1041)));
 }
 
 #if defined(__x86_64__)
