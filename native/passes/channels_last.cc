@@ -333,44 +333,14 @@ bool Supported(const PassContext& context) {
          context.Supports(GetOp("ChannelsLastPool", "zig"), DType::kFloat32);
 }
 
-// Multiplications an item; extents that only running tells count as one.
-double Multiplications(const Node& node) {
-  const auto& y = *node.Output(0)->type.shape;
-  double count = static_cast<double>(node.Input(1)->constant->shape().Count());
-  for (size_t i = 2; i < y.size(); ++i) count *= y[i].IsConst() ? static_cast<double>(y[i].Const()) : 1;
-  return count;
-}
-
-// A 3 x 3 convolution of many channels and stride 1 has an algorithm with a quarter to a half of the multiplications
-// (Winograd's), which kernels have for channels that come first.
-bool HasFewerMultiplications(const Node& node) {
-  const Shape& w = node.Input(1)->constant->shape();
-  const auto all = [&](const char* name, int64_t value) {
-    const auto values = node.Ints(name);
-    return std::all_of(values.begin(), values.end(), [&](int64_t v) { return v == value; });
-  };
-  return w.rank() == 4 && w[2] == 3 && w[3] == 3 && w[0] >= 8 && w[1] >= 8 && node.Int("group", 1) == 1 &&
-         all("strides", 1) && all("dilations", 1);
-}
-
-// Two Transposes around a single convolution cost more than its order of axes gains; and a net that consists of
-// convolutions with a better algorithm stays as it is.
-bool Gains(const std::vector<Node*>& nodes) {
-  int convs = 0;
-  double all = 0, fewer = 0;
-  for (const Node* node : nodes) {
-    if (!MayBeginIsland(*node)) continue;
-    const double count = Multiplications(*node);
-    ++convs, all += count;
-    if (HasFewerMultiplications(*node)) fewer += count;
-  }
-  return convs >= 2 && fewer < 0.7 * all;
-}
+// Two Transposes around a single convolution cost more than its order of axes gains.
+constexpr int kLeastConvs = 2;
 
 int Run(Graph& graph, PassContext& context) {
   if (!Supported(context)) return 0;
   const std::vector<Node*> nodes = NodesOf(graph);
-  if (!Gains(nodes)) return 0;
+  if (std::count_if(nodes.begin(), nodes.end(), [](const Node* node) { return MayBeginIsland(*node); }) < kLeastConvs)
+    return 0;
   int rewrites = 0;
   for (Node* node : nodes) {
     if (!node->Output(0) || node->Output(0)->IsUnused()) continue;

@@ -201,6 +201,9 @@ const LastConvKernels kLastConvKernels = {
     .reads_in_place = &ReadsInPlace,
     .pack = &Pack,
     .depthwise = &DepthwiseLast,
+    .winograd_input = &WinogradLastInput,
+    .winograd_multiply = &WinogradLastMultiply,
+    .winograd_output = &WinogradLastOutput,
 };
 
 }  // namespace ziggurat::cpu::ZIGGURAT_ISA

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "cpu/kernels/matrix_conv.h"
+#include "cpu/kernels/matrix_winograd.h"
 
 namespace ziggurat::cpu {
 
@@ -47,6 +48,10 @@ struct LastConvKernels {
   // Tiles [first_tile, last_tile) of TileRows(args.packed_rows, mr), as pack_a would lay out the matrix of patches.
   void (*pack)(const ConvLastArgs& args, int64_t first_tile, int64_t last_tile, float* packed);
   void (*depthwise)(const DepthwiseLastArgs& args);
+  // Tiles [first, last) of the block; panels of nr out channels of one position.
+  void (*winograd_input)(const WinogradLastArgs& args, int64_t first, int64_t last);
+  void (*winograd_multiply)(const WinogradLastArgs& args, int position, int64_t first_panel, int64_t last_panel);
+  void (*winograd_output)(const WinogradLastArgs& args, int64_t first, int64_t last);
 };
 
 }  // namespace ziggurat::cpu

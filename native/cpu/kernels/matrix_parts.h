@@ -26,5 +26,8 @@ int64_t DepthwiseScratch(const ConvShape& shape);
 
 extern const LastConvKernels kLastConvKernels;
 void DepthwiseLast(const DepthwiseLastArgs& args);
+void WinogradLastInput(const WinogradLastArgs& args, int64_t first, int64_t last);
+void WinogradLastMultiply(const WinogradLastArgs& args, int position, int64_t first_panel, int64_t last_panel);
+void WinogradLastOutput(const WinogradLastArgs& args, int64_t first, int64_t last);
 
 }  // namespace ziggurat::cpu::ZIGGURAT_ISA

@@ -42,6 +42,21 @@ struct WinogradArgs {
   float* scratch = nullptr;         // `scratch` floats, 64-byte aligned, one a thread
 };
 
+// The same of a picture whose channels come last, [height, width, channels]; blocks are runs of tiles in row-major
+// order.
+struct WinogradLastArgs {
+  WinogradShape shape;
+  const float* input = nullptr;
+  const float* weights = nullptr;  // by position, pack_b of [channels, out_channels]
+  int64_t weight_step = 0;         // floats a position
+  float* output = nullptr;
+  int64_t first_tile = 0, tiles = 0;  // of this block
+  float* v = nullptr;                 // [position][tile][channels], positions v_step apart
+  float* m = nullptr;                 // [position][tile][out_channels], positions m_step apart
+  int64_t v_step = 0, m_step = 0;     // WinogradStep
+  Epilogue epilogue;                  // rows are output pixels, columns are out channels
+};
+
 struct WinogradKernels {
   // Floats a row of V and M holds: the block's tiles, and room for whole registers past them.
   int64_t (*columns)(const WinogradShape& shape, int64_t rows);

@@ -162,6 +162,7 @@ std::unique_ptr<Kernel> MakeConvLast(KernelSite& site, const KernelTable& table)
   last.weights = weights.StaticShape();
   last.has_residual = node.Input(3) != nullptr;
   if (auto kernel = MakeDepthwiseLast(site, table, last)) return kernel;
+  if (auto kernel = MakeWinogradLast(site, table, last)) return kernel;
   return std::make_unique<ConvLastKernel>(site, table, last);
 }
 

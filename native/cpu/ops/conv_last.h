@@ -23,4 +23,7 @@ struct ConvLastNode {
 // One channel in and one out a group; null for other nodes.
 std::unique_ptr<Kernel> MakeDepthwiseLast(KernelSite& site, const KernelTable& table, const ConvLastNode& node);
 
+// A 3 x 3 convolution with known extents that WinogradTile chooses; null for other nodes.
+std::unique_ptr<Kernel> MakeWinogradLast(KernelSite& site, const KernelTable& table, const ConvLastNode& node);
+
 }  // namespace ziggurat::cpu

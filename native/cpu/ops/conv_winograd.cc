@@ -52,19 +52,6 @@ constexpr double kG4[6][3] = {{1, 0, 0},
                               {1 / 15.0, -2 / 15.0, 4 / 15.0},
                               {0, 0, 1}};
 
-// u[position] = G g G^T, in float64 and rounded once.
-void TransformWeights(const float* g, int tile, float* u, int64_t step) {
-  const int n = tile + 2;
-  const auto row = [&](int i) { return tile == 2 ? kG2[i] : kG4[i]; };
-  for (int i = 0; i < n; ++i)
-    for (int j = 0; j < n; ++j) {
-      double sum = 0;
-      for (int r = 0; r < 3; ++r)
-        for (int c = 0; c < 3; ++c) sum += row(i)[r] * row(j)[c] * static_cast<double>(g[r * 3 + c]);
-      u[(i * n + j) * step] = static_cast<float>(sum);
-    }
-}
-
 class WinogradConv final : public Kernel {
  public:
   WinogradConv(KernelSite& site, const KernelTable& table, const ConvShape& conv, int tile, const Epilogue& epilogue)
@@ -131,7 +118,7 @@ class WinogradConv final : public Kernel {
   void PackWeights(const float* from, float* to) const {
     const int64_t pairs = shape_.channels * shape_.out_channels;
     std::vector<float> u(static_cast<size_t>(shape_.Positions() * pairs));
-    for (int64_t i = 0; i < pairs; ++i) TransformWeights(from + i * 9, shape_.tile, u.data() + i, pairs);
+    for (int64_t i = 0; i < pairs; ++i) TransformWinogradWeights(from + i * 9, shape_.tile, u.data() + i, pairs);
     for (int p = 0; p < shape_.Positions(); ++p)
       kernels_.pack_a({u.data() + p * pairs, DType::kFloat32, shape_.channels, 1}, shape_.out_channels, shape_.channels,
                       to + p * weight_step_);
@@ -190,6 +177,18 @@ class WinogradConv final : public Kernel {
 };
 
 }  // namespace
+
+void TransformWinogradWeights(const float* g, int tile, float* u, int64_t step) {
+  const int n = tile + 2;
+  const auto row = [&](int i) { return tile == 2 ? kG2[i] : kG4[i]; };
+  for (int i = 0; i < n; ++i)
+    for (int j = 0; j < n; ++j) {
+      double sum = 0;
+      for (int r = 0; r < 3; ++r)
+        for (int c = 0; c < 3; ++c) sum += row(i)[r] * row(j)[c] * static_cast<double>(g[r * 3 + c]);
+      u[(i * n + j) * step] = static_cast<float>(sum);
+    }
+}
 
 // In register operations, two a cycle. Weights are counted as coming from memory at 6 bytes a cycle: with few tiles
 // they are what a layer waits for. The factors stand for what gathering patches and ragged tiles cost.

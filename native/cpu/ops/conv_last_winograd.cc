@@ -1,0 +1,133 @@
+// Winograd's filtering of 3 x 3 convolutions whose channels come last.
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "cpu/ops/conv_last.h"
+#include "cpu/ops/conv_winograd.h"
+#include "cpu/ops/gemm_tasks.h"
+#include "cpu/ops/ranges.h"
+
+namespace ziggurat::cpu {
+namespace {
+
+// V and M of a block together: of the second-level caches of two cores, and of few weights streamed for nothing.
+constexpr int64_t kBlockFloats = 256 * 1024;
+constexpr int64_t kLeastTiles = 56;
+
+class WinogradLastKernel final : public Kernel {
+ public:
+  WinogradLastKernel(KernelSite& site, const KernelTable& table, const ConvLastNode& node, const ConvShape& conv,
+                     int tile)
+      : kernels_(*table.matrix),
+        last_(*table.matrix->last),
+        node_(node),
+        name_(Cat("winograd", tile, "x3_last.float32.", table.isa)) {
+    shape_.tile = tile;
+    shape_.channels = conv.channels, shape_.out_channels = conv.out_channels;
+    for (int i = 0; i < 2; ++i) {
+      shape_.in[i] = conv.in[i + 1], shape_.out[i] = conv.out[i + 1];
+      shape_.pad[i] = conv.pad[i + 1];
+    }
+    weight_step_ = PackedBFloats(kernels_, shape_.channels, shape_.out_channels);
+    const TensorView weights = *site.ConstantInput(1);
+    packed_ = site.Pack(1, Cat("winograd_last", tile, ".", kernels_.nr),
+                        static_cast<size_t>(shape_.Positions() * weight_step_) * sizeof(float),
+                        [&](std::byte* to) { PackWeights(weights.As<const float>(), reinterpret_cast<float*>(to)); });
+    const int64_t all = shape_.Tiles(0) * shape_.Tiles(1);
+    const int64_t tile_floats = shape_.Positions() * (shape_.channels + shape_.out_channels);
+    const int64_t most = std::max(kLeastTiles, kBlockFloats / tile_floats), blocks = (all + most - 1) / most;
+    block_tiles_ = (all + blocks - 1) / blocks;
+  }
+
+  std::string_view name() const override { return name_; }
+  bool NeedsInput(int i) const override { return i != 1; }
+  // Of the direct sum, so that kernels can be compared.
+  double Flops(std::span<const TensorView>, std::span<const TensorView> outputs) const override {
+    return 18.0 * static_cast<double>(shape_.channels) * static_cast<double>(outputs[0].Count());
+  }
+  size_t ScratchBytes(std::span<const TensorView>, std::span<const TensorView>, int) const override {
+    return static_cast<size_t>(shape_.Positions() * (VStep() + MStep())) * sizeof(float);
+  }
+
+  void Run(KernelContext& context) const override {
+    WinogradLastArgs args;
+    args.shape = shape_;
+    args.weights = reinterpret_cast<const float*>(packed_->data()), args.weight_step = weight_step_;
+    args.v_step = VStep(), args.m_step = MStep();
+    args.v = reinterpret_cast<float*>(context.scratch), args.m = args.v + shape_.Positions() * args.v_step;
+    const int64_t pixels = shape_.out[0] * shape_.out[1], all = shape_.Tiles(0) * shape_.Tiles(1);
+    const Epilogue epilogue = node_.Finish(context);
+    for (int64_t image = 0; image < context.outputs[0].shape[0]; ++image) {
+      args.input = context.inputs[0].As<const float>() + image * shape_.in[0] * shape_.in[1] * shape_.channels;
+      args.output = context.outputs[0].As<float>() + image * pixels * shape_.out_channels;
+      args.epilogue = epilogue;
+      if (epilogue.residual) args.epilogue.residual += image * pixels * shape_.out_channels;
+      for (args.first_tile = 0; args.first_tile < all; args.first_tile += block_tiles_) {
+        args.tiles = std::min(block_tiles_, all - args.first_tile);
+        RunBlock(context.team, args);
+      }
+    }
+  }
+
+ private:
+  int64_t VStep() const { return WinogradStep(shape_.channels, block_tiles_); }
+  int64_t MStep() const { return WinogradStep(shape_.out_channels, block_tiles_); }
+
+  void PackWeights(const float* from, float* to) const {
+    const int64_t pairs = shape_.channels * shape_.out_channels;
+    std::vector<float> u(static_cast<size_t>(shape_.Positions() * pairs));
+    for (int64_t i = 0; i < pairs; ++i) TransformWinogradWeights(from + i * 9, shape_.tile, u.data() + i, pairs);
+    PackBArgs args;
+    args.k = shape_.channels, args.n = shape_.out_channels;
+    args.last_panel = (args.n + kernels_.nr - 1) / kernels_.nr;
+    for (int p = 0; p < shape_.Positions(); ++p) {
+      args.b = {u.data() + p * pairs, DType::kFloat32, 1, shape_.channels};  // [out channel][channel], transposed
+      args.packed = to + p * weight_step_;
+      kernels_.pack_b(args);
+    }
+  }
+
+  void RunBlock(const Team& team, const WinogradLastArgs& block) const {
+    const int64_t positions = shape_.Positions(), panels = (shape_.out_channels + kernels_.nr - 1) / kernels_.nr;
+    ForRows(team, block.tiles, positions * shape_.channels, kCheapGrain,
+            [&](int64_t first, int64_t last) { last_.winograd_input(block, first, last); });
+    // Positions first: a cut inside one reads its V once more.
+    const int64_t cuts = std::min(panels, (int64_t{2} * team.size() + positions - 1) / positions);
+    const auto multiply = [&](int64_t i, int) {
+      last_.winograd_multiply(block, static_cast<int>(i / cuts), PartStart(panels, cuts, i % cuts),
+                              PartStart(panels, cuts, i % cuts + 1));
+    };
+    if (team.size() == 1)
+      for (int64_t i = 0; i < positions * cuts; ++i) multiply(i, 0);
+    else
+      team.ParallelFor(positions * cuts, multiply);
+    ForRows(team, block.tiles, positions * shape_.out_channels, kCheapGrain,
+            [&](int64_t first, int64_t last) { last_.winograd_output(block, first, last); });
+  }
+
+  const MatrixKernels& kernels_;
+  const LastConvKernels& last_;
+  ConvLastNode node_;
+  std::string name_;
+  WinogradShape shape_;
+  int64_t weight_step_ = 0, block_tiles_ = 1;
+  std::shared_ptr<const PackedWeight> packed_;
+};
+
+}  // namespace
+
+std::unique_ptr<Kernel> MakeWinogradLast(KernelSite& site, const KernelTable& table, const ConvLastNode& node) {
+  const Type &input = site.node().Input(0)->type, &output = site.node().Output(0)->type;
+  if (node.conv.group != 1 || node.conv.axes != 2 || !input.HasRank() || !output.HasRank()) return nullptr;
+  Shape in{1}, out{1};
+  for (int i = 1; i < 4; ++i) {
+    if (!(*input.shape)[i].IsConst() || !(*output.shape)[i].IsConst()) return nullptr;
+    in.push_back((*input.shape)[i].Const()), out.push_back((*output.shape)[i].Const());
+  }
+  const ConvShape shape = node.Resolve(in, out);
+  const int tile = WinogradTile(shape, table.matrix->nr / 2);
+  return tile ? std::make_unique<WinogradLastKernel>(site, table, node, shape, tile) : nullptr;
+}
+
+}  // namespace ziggurat::cpu
