@@ -148,6 +148,22 @@ def test_one_client_alone_never_waits(perceptron: Model) -> None:
     asyncio.run(scene())
 
 
+def test_who_is_alone_is_told_from_who_comes_meanwhile(perceptron: Model) -> None:
+    async def scene() -> None:
+        desk = Desk(perceptron)
+        batcher = desk.batcher
+        assert batcher.alone
+        with batcher.solo():
+            assert not batcher.alone  # whoever comes now may share a run
+            assert (await desk.ask(rows(1))).error is None
+        assert not batcher.alone  # there were two lately
+        for _ in range(3):
+            await desk.ask(rows(1))
+        assert batcher.alone
+
+    asyncio.run(scene())
+
+
 def test_where_several_were_lately_the_first_waits_for_them(perceptron: Model) -> None:
     async def scene() -> Desk:
         desk = Desk(perceptron, delay=10.0)

@@ -12,6 +12,7 @@ import bisect
 import itertools
 import math
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from ziggurat.serving.admission import DEFAULT_PRIORITY
 from ziggurat.serving.work import Done, Turn, Work, attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from ziggurat.engine import Batching, CancelToken, Model
 
@@ -96,6 +97,7 @@ class Batcher:
         self._pump: asyncio.Task[None] | None = None
         self._running: Batch | None = None
         self._arrival: asyncio.Future[None] | None = None
+        self._solo = 0
         self._peers = 1.0  # how many requests there were at once lately, running and waiting
         self._vain = self._skip = 0  # waits in vain in a row; runs that begin without one, the more the longer it goes
         self._run_seconds = 0.0
@@ -104,6 +106,21 @@ class Batcher:
     def idle(self) -> bool:
         """Whether nobody waits or runs here."""
         return self._pump is None
+
+    @property
+    def alone(self) -> bool:
+        """Whether a request that comes now has nobody to share a run with, now or by what was seen lately."""
+        return self._pump is None and self._solo == 0 and self._peers < 1.5
+
+    @contextmanager
+    def solo(self) -> Iterator[None]:
+        """A run of a request that was alone: it goes its own way, which is shorter, and whoever comes meanwhile is told
+        apart from one who comes after it."""
+        self._solo += 1
+        try:
+            yield
+        finally:
+            self._solo -= 1
 
     @property
     def priority(self) -> int:
@@ -125,6 +142,8 @@ class Batcher:
     async def submit(self, item: Item) -> Done[Any]:
         """Waits until the request has its answer. Cancelling leaves the queue, or the run."""
         self.check()
+        if self._solo:
+            self._peers = max(self._peers, 1.0 + self._solo)
         loop = asyncio.get_running_loop()
         bisect.insort(self._waiting, item, key=lambda one: one.work.priority)
         if self._pump is None:
@@ -189,7 +208,7 @@ class Batcher:
     def _finish(self, error: Exception | None) -> None:
         batch, self._running = self._running, None
         if batch is not None:
-            here = len(batch.items) + len(self._waiting)
+            here = len(batch.items) + len(self._waiting) + self._solo
             self._peers = max(here, (self._peers + here) / 2)
         for item in batch.items if batch is not None else ():
             item.end(error)

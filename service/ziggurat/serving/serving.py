@@ -109,7 +109,13 @@ class Serving:
                 feeds = await asyncio.get_running_loop().run_in_executor(self._threads, read)
             item = batcher.item(work, feeds)
             item.done.input_seconds = item.arrived - arrived
-            return await batcher.submit(item)
+            if not batcher.alone:
+                return await batcher.submit(item)
+            with batcher.solo():
+                done = await self.run(entry, item.compute, work.deadline, work.priority, item.rows)
+            done.input_seconds += item.done.input_seconds
+            self.on_batch(entry.name, entry.version, item.rows)
+            return done
         except Exception as error:
             return Done(time.monotonic() - arrived, error=error)
         finally:
@@ -121,11 +127,12 @@ class Serving:
         job: Callable[[Turn], Result],
         deadline: float | None,
         priority: int = DEFAULT_PRIORITY,
+        rows: int = 1,
     ) -> Done[Result]:
         """Runs `job` on a thread when its turn comes. Errors of the job stand in the answer; cancelling this coroutine
         leaves the queue, or stops the run at its next step."""
         arrived = time.monotonic()
-        done: Done[Result] = Done()
+        done: Done[Result] = Done(rows=rows)
         try:
             model = entry.ready_model()
             entry.acquire()
