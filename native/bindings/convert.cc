@@ -196,6 +196,10 @@ void RegisterErrors() {
     } catch (const Error& error) {
       const py::object instance = ErrorToPython(error);
       PyErr_SetObject(py::type::handle_of(instance).ptr(), instance.ptr());
+    } catch (const std::bad_alloc&) {
+      // Of small things beside the pool: the same to a caller as a refusal of the pool.
+      const py::object instance = ErrorToPython(Error(Code::kOutOfMemory, "the system has no more memory"));
+      PyErr_SetObject(py::type::handle_of(instance).ptr(), instance.ptr());
     }
   });
 }

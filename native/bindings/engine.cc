@@ -12,10 +12,9 @@ namespace py = pybind11;
 
 namespace {
 
-py::list Pools(const Engine& engine) {
-  engine.CheckProcess();
+py::list PoolsFrom(const std::array<PoolStats, 3>& pools) {
   py::list out;
-  for (const PoolStats& stats : engine.memory()->Stats()) {
+  for (const PoolStats& stats : pools) {
     py::dict entry;
     entry["pool"] = stats.pool;
     entry["hits"] = stats.hits;
@@ -25,8 +24,31 @@ py::list Pools(const Engine& engine) {
     entry["reserved"] = stats.reserved;
     entry["largest_free"] = stats.largest_free;
     entry["fragmentation"] = stats.fragmentation;
+    entry["defragmentations"] = stats.defragmentations;
+    entry["moved"] = stats.moved;
+    entry["released"] = stats.released;
     out.append(std::move(entry));
   }
+  return out;
+}
+
+py::list Pools(const Engine& engine) {
+  engine.CheckProcess();
+  return PoolsFrom(engine.memory()->Stats());
+}
+
+py::dict Defragment(Engine& engine) {
+  engine.CheckProcess();
+  DefragmentReport report;
+  {
+    py::gil_scoped_release release;
+    report = engine.Defragment();
+  }
+  py::dict out;
+  out["before"] = PoolsFrom(report.before);
+  out["after"] = PoolsFrom(report.after);
+  out["moved"] = report.moved;
+  out["released"] = report.released;
   return out;
 }
 
@@ -64,11 +86,14 @@ std::shared_ptr<KvPool> MakeKvPool(const std::shared_ptr<Engine>& engine, int64_
 
 void BindEngine(py::module_& module) {
   py::class_<Engine, std::shared_ptr<Engine>>(module, "Engine")
-      .def(py::init([](int threads, size_t memory_limit, std::optional<std::string> isa) {
-             auto engine = std::make_shared<Engine>(EngineOptions{threads, memory_limit, std::move(isa)});
+      .def(py::init([](int threads, size_t memory_limit, std::optional<std::string> isa, double purge_after,
+                       double defragment_above, bool pooled) {
+             auto engine = std::make_shared<Engine>(
+                 EngineOptions{threads, memory_limit, std::move(isa), purge_after, defragment_above, pooled});
              return FreedAtHome(engine, engine);
            }),
-           py::arg("threads"), py::arg("memory_limit"), py::arg("isa"))
+           py::arg("threads"), py::arg("memory_limit"), py::arg("isa"), py::arg("purge_after") = 10.0,
+           py::arg("defragment_above") = 0.3, py::arg("pooled") = true)
       .def_property_readonly("isa", &Engine::isa)
       .def_property_readonly("threads", &Engine::threads)
       .def_property_readonly("runs", [](Engine& engine) { return engine.thread_pool().leases(); })
@@ -82,7 +107,11 @@ void BindEngine(py::module_& module) {
             engine.CheckProcess();
             engine.memory()->Purge();
           },
-          py::call_guard<py::gil_scoped_release>());
+          py::call_guard<py::gil_scoped_release>())
+      .def("defragment", &Defragment)
+      .def(
+          "fail_allocation", [](Engine& engine, int64_t n) { engine.faults().FailAfter(n); }, py::arg("n"))
+      .def("failure_pending", [](Engine& engine) { return engine.faults().pending(); });
   py::class_<KvPool, std::shared_ptr<KvPool>>(module, "KvPool")
       .def(py::init(&MakeKvPool), py::arg("engine"), py::arg("layers"), py::arg("kv_heads"), py::arg("head_dim"),
            py::arg("blocks"), py::arg("dtype"))

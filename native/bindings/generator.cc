@@ -206,6 +206,15 @@ void RegisterPromptTooLong() {
 void BindGenerator(py::module_& module) {
   RegisterPromptTooLong();
   using py::arg;
+  module.def(
+      "kv_cache_bytes",
+      [](int64_t layers, int64_t kv_heads, int64_t head_dim, const std::string& kv_dtype, size_t left, int64_t context,
+         int64_t sequences) {
+        KvShape shape{layers, kv_heads, head_dim, 1, KvDType(kv_dtype)};
+        return KvPool::BlockBytes(shape) *
+               static_cast<size_t>(llm::ChooseBlocks(shape, Budget(left), std::nullopt, context, sequences));
+      },
+      arg("layers"), arg("kv_heads"), arg("head_dim"), arg("kv_dtype"), arg("left"), arg("context"), arg("sequences"));
   py::class_<Runtime, std::shared_ptr<Runtime>>(module, "Generator")
       .def(py::init(&Make), arg("model"), arg("layers"), arg("kv_heads"), arg("head_dim"), arg("vocab"), arg("context"),
            arg("kv_dtype"), arg("kv_bytes"), arg("step_tokens"), arg("max_sequences"), arg("prefix_cache"),

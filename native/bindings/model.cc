@@ -112,6 +112,27 @@ py::list Run(const Model& model, const py::list& feeds, const py::list& out, con
   return result;
 }
 
+// Bytes of one run at these shapes: None for inputs that are not tensors.
+py::dict RunNeedOf(const Model& model, const std::vector<std::optional<std::vector<int64_t>>>& dims) {
+  std::vector<Shape> shapes;
+  for (const auto& one : dims) shapes.push_back(one ? Shape(std::span<const int64_t>(*one)) : Shape{});
+  const RunNeed need = model.NeedOf(shapes);
+  py::dict out;
+  out["slab"] = need.slab;
+  out["scratch"] = need.scratch;
+  out["outputs"] = need.outputs;
+  out["dynamic_steps"] = need.dynamic_steps;
+  return out;
+}
+
+py::dict LoadNeedOf(const Model& model) {
+  py::dict out;
+  out["packed"] = model.load_need().packed;
+  out["constants"] = model.load_need().constants;
+  out["largest_source"] = model.load_need().largest_source;
+  return out;
+}
+
 py::list Profile(const Model& model, const py::list& feeds) {
   Call call;
   SetFeeds(call, model, feeds);
@@ -216,14 +237,14 @@ void BindModel(py::module_& module) {
       .def_property_readonly("cancelled", &CancelToken::cancelled);
   py::class_<Model, std::shared_ptr<Model>>(module, "Model")
       .def(py::init([](std::shared_ptr<Engine> engine, std::shared_ptr<Graph> graph, std::string device, int threads,
-                       bool optimize, std::vector<std::string> disabled_passes, bool keep_constants) {
-             const ModelOptions options{std::move(device), threads, optimize, std::move(disabled_passes),
-                                        keep_constants};
+                       bool optimize, std::vector<std::string> disabled_passes, bool keep_constants, bool measure) {
+             const ModelOptions options{std::move(device),          threads,        optimize,
+                                        std::move(disabled_passes), keep_constants, measure};
              py::gil_scoped_release release;
              return FreedAtHome(std::make_shared<Model>(engine, std::move(graph), options), engine);
            }),
            py::arg("engine"), py::arg("graph"), py::arg("device"), py::arg("threads"), py::arg("optimize"),
-           py::arg("disabled_passes"), py::arg("keep_constants"))
+           py::arg("disabled_passes"), py::arg("keep_constants"), py::arg("measure") = false)
       .def_property_readonly("inputs", [](const Model& model) { return Specs(model.inputs()); })
       .def_property_readonly("outputs", [](const Model& model) { return Specs(model.outputs()); })
       .def("run", &Run, py::arg("feeds"), py::arg("out"), py::arg("deadline"), py::arg("cancel"))
@@ -240,6 +261,8 @@ void BindModel(py::module_& module) {
                                const RowProof& rows = model.rows();
                                return py::make_tuple(rows.independent, rows.reason, rows.input_axes, rows.output_axes);
                              })
+      .def("load_need", &LoadNeedOf)
+      .def("run_need", &RunNeedOf, py::arg("shapes"))
       .def_property_readonly("weight_bytes", [](const Model& model) { return model.plan().weight_bytes; });
 }
 

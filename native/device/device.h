@@ -99,8 +99,9 @@ class KernelSite {
   virtual ~KernelSite() = default;
 
   const Node& node() const { return node_; }
-  // The elements of a constant input; nullopt if it is not constant (or absent).
-  std::optional<TensorView> ConstantInput(int i) const {
+  // The elements of a constant input; nullopt if it is not constant (or absent). Where a model is only measured, a
+  // large one has no data: elements of weights are looked at while they are packed.
+  virtual std::optional<TensorView> ConstantInput(int i) const {
     const Value* value = node_.Input(i);
     if (!value || !value->IsConstant()) return std::nullopt;
     return value->constant->View();

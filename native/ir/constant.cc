@@ -8,10 +8,21 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "memory/pages.h"
+
 namespace ziggurat {
 namespace {
 
+// Large ones are mapped by themselves, so that dropping them gives the memory back and leaves no hole in the heap.
+constexpr size_t kMapped = 256 << 10;
+
 std::shared_ptr<std::byte> Aligned(size_t bytes) {
+  if (bytes >= kMapped) {
+    const size_t length = (bytes + 64 + 4095) / 4096 * 4096;
+    std::byte* data = MapPages(length);
+    if (!data) throw Error(Code::kOutOfMemory, "the system refused ", bytes, " bytes for a constant");
+    return std::shared_ptr<std::byte>(data, [length](std::byte* mapped) { UnmapPages(mapped, length); });
+  }
   void* data = std::aligned_alloc(64, (bytes + 63) / 64 * 64 + 64);
   if (!data) throw Error(Code::kOutOfMemory, "cannot allocate ", bytes, " bytes for a constant");
   return std::shared_ptr<std::byte>(static_cast<std::byte*>(data), std::free);
@@ -113,6 +124,7 @@ TensorView Constant::View() const {
   if (dtype_ == DType::kString) return {strings_.data(), dtype_, shape_};
   std::lock_guard lock(mutex_);
   if (!bytes_) {
+    if (path_.empty()) throw Error(Code::kInternal, Described(), ": the bytes of this constant were given up");
     auto bytes = Aligned(Bytes());
     ReadRange(path_, offset_, Bytes(), bytes.get());
     bytes_ = std::move(bytes);
@@ -127,6 +139,16 @@ TensorView Constant::View() const {
 void Constant::Drop() const {
   std::lock_guard lock(mutex_);
   if (!path_.empty()) bytes_.reset();
+}
+
+void Constant::Forget() const {
+  std::lock_guard lock(mutex_);
+  bytes_.reset();
+}
+
+std::string Constant::Origin() const {
+  if (path_.empty()) return Cat(static_cast<const void*>(this));
+  return Cat(path_, "@", offset_, "+", Bytes(), Described());
 }
 
 std::vector<int64_t> Constant::ToInt64s() const {

@@ -44,6 +44,12 @@ class Constant {
   TensorView View() const;
   // Forgets bytes that can be read again. No effect on constants held only in memory.
   void Drop() const;
+  // Forgets the bytes for good: nobody will look at them again. View() of what cannot be read again throws kInternal.
+  void Forget() const;
+  // Whether the bytes lie in a file, to be read when they are looked at.
+  bool InFile() const { return !path_.empty(); }
+  // Equal origins hold equal bytes: the file's range, or the object itself.
+  std::string Origin() const;
   // Elements as int64, for integer and bool tensors.
   std::vector<int64_t> ToInt64s() const;
 

@@ -1,5 +1,6 @@
 #include "memory/budget.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -30,6 +31,7 @@ void Reservation::Release() {
 }
 
 Reservation Budget::Reserve(size_t bytes, std::string_view what) {
+  if (faults_) faults_->Check();
   size_t before = reserved_.load(std::memory_order_relaxed);
   do {
     if (bytes > limit_ || before > limit_ - bytes)
@@ -42,14 +44,64 @@ Reservation Budget::Reserve(size_t bytes, std::string_view what) {
   return Reservation(this, bytes);
 }
 
-size_t DetectMemoryLimit(const std::string& root) {
-  size_t limit = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  for (const char* file : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
-    std::ifstream in(root + file);
-    size_t value = 0;
-    if (in >> value) limit = std::min(limit, value);  // "max" does not parse: no limit
+namespace {
+
+constexpr size_t kNone = ~size_t{0};
+
+// "max" does not parse: no limit.
+size_t LimitIn(const std::string& file) {
+  std::ifstream in(file);
+  size_t value = 0;
+  return in >> value ? value : kNone;
+}
+
+// The tightest limit of a group and of those around it. In a container the path may name a folder outside of what is
+// mounted; the walk then ends at the mount's root, which is the container's own group.
+size_t TightestLimit(const std::string& mount, std::string path, const char* file) {
+  size_t limit = kNone;
+  while (true) {
+    limit = std::min(limit, LimitIn(mount + path + "/" + file));
+    const size_t slash = path.rfind('/');
+    if (path.empty() || slash == std::string::npos) return limit;
+    path.resize(slash);
+  }
+}
+
+size_t CgroupLimit(const std::string& root) {
+  const std::string base = root + "/sys/fs/cgroup";
+  size_t limit = std::min(LimitIn(base + "/memory.max"), LimitIn(base + "/memory/memory.limit_in_bytes"));
+  std::ifstream groups(root + "/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {  // "0::/path" (v2) or "4:memory:/path" (v1)
+    const size_t first = line.find(':'), second = line.find(':', first == std::string::npos ? first : first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    const std::string path = line.substr(second + 1);
+    if (controllers == ",,") {
+      limit = std::min(limit, TightestLimit(base, path, "memory.max"));
+      limit = std::min(limit, TightestLimit(base + "/unified", path, "memory.max"));
+    } else if (controllers.find(",memory,") != std::string::npos) {
+      limit = std::min(limit, TightestLimit(base + "/memory", path, "memory.limit_in_bytes"));
+    }
   }
   return limit;
+}
+
+// The process has some of what it may have already: bytes in the field of /proc/self/statm, counted in pages.
+size_t ProcessLimit(__rlimit_resource resource, int field, const std::string& root) {
+  rlimit limit{};
+  if (getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return kNone;
+  std::ifstream in(root + "/proc/self/statm");
+  size_t pages = 0;
+  for (int i = 0; i <= field; ++i) in >> pages;
+  const size_t used = pages * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  return limit.rlim_cur > used ? limit.rlim_cur - used : 1;
+}
+
+}  // namespace
+
+size_t DetectMemoryLimit(const std::string& root) {
+  const size_t physical = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  return std::min({physical, CgroupLimit(root), ProcessLimit(RLIMIT_AS, 0, root), ProcessLimit(RLIMIT_DATA, 5, root)});
 }
 
 std::string FormatBytes(size_t bytes) {

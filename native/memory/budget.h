@@ -3,8 +3,11 @@
 
 #include <atomic>
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <string_view>
+
+#include "memory/faults.h"
 
 namespace ziggurat {
 
@@ -30,7 +33,8 @@ class Reservation {
 // Thread-safe. Outlives its reservations.
 class Budget {
  public:
-  explicit Budget(size_t limit) : limit_(limit) {}
+  // `faults` may be null.
+  explicit Budget(size_t limit, std::shared_ptr<Faults> faults = nullptr) : limit_(limit), faults_(std::move(faults)) {}
   // Throws kOutOfMemory, naming `what` and the numbers, if the limit would be passed.
   Reservation Reserve(size_t bytes, std::string_view what);
   size_t limit() const { return limit_; }
@@ -40,11 +44,12 @@ class Budget {
  private:
   friend class Reservation;
   const size_t limit_;
+  const std::shared_ptr<Faults> faults_;
   std::atomic<size_t> reserved_{0}, peak_{0};
 };
 
-// What this process may use: the smaller of physical memory and the cgroup (v1 or v2) limit. `root` as in
-// DetectThreads.
+// What this process may use: the smallest of physical memory, the limits of its cgroup and of the groups around it (v1
+// or v2), and what RLIMIT_AS and RLIMIT_DATA leave beside what the process has already. `root` as in DetectThreads.
 size_t DetectMemoryLimit(const std::string& root = "");
 
 // "1.5 GiB", "12 MiB", "800 bytes".

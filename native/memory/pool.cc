@@ -1,8 +1,6 @@
 #include "memory/pool.h"
 
-#include <sys/mman.h>
-
-#include <bit>
+#include <algorithm>
 #include <cstdlib>
 #include <utility>
 
@@ -10,55 +8,6 @@
 #include "memory/budget.h"
 
 namespace ziggurat {
-namespace {
-
-constexpr size_t kSmallest = 256;
-constexpr size_t kHugePage = 2 << 20;
-
-// Class index and size: four classes a power of two (1, 1.25, 1.5, 1.75) from kSmallest on.
-struct SizeClass {
-  int index;
-  size_t bytes;
-};
-SizeClass ClassOf(size_t bytes) {
-  if (bytes <= kSmallest) return {0, kSmallest};
-  const int power = std::bit_width(bytes - 1) - 1;  // 2^power < bytes <= 2^(power+1)
-  const size_t quarter = size_t{1} << (power - 2);
-  const size_t steps = (bytes - (size_t{1} << power) + quarter - 1) / quarter;  // 1..4
-  const int base = (power - std::bit_width(kSmallest) + 1) * 4;
-  return {base + static_cast<int>(steps), (size_t{1} << power) + steps * quarter};
-}
-
-bool IsMapped(size_t bytes) { return bytes > kHugePage; }
-
-std::byte* TakeFromSystem(size_t bytes) {
-  void* data;
-  if (IsMapped(bytes)) {
-    // Whole huge pages: align by hand, so that no block shares one.
-    const size_t length = (bytes + kHugePage - 1) / kHugePage * kHugePage;
-    void* raw = mmap(nullptr, length + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (raw == MAP_FAILED) throw Error(Code::kOutOfMemory, "the system refused ", FormatBytes(bytes));
-    const uintptr_t start = reinterpret_cast<uintptr_t>(raw);
-    const uintptr_t aligned = (start + kHugePage - 1) / kHugePage * kHugePage;
-    if (aligned > start) munmap(raw, aligned - start);
-    if (const size_t tail = start + kHugePage - aligned) munmap(reinterpret_cast<void*>(aligned + length), tail);
-    data = reinterpret_cast<void*>(aligned);
-    madvise(data, length, MADV_HUGEPAGE);
-  } else {
-    data = std::aligned_alloc(64, bytes);
-    if (!data) throw Error(Code::kOutOfMemory, "the system refused ", FormatBytes(bytes));
-  }
-  return static_cast<std::byte*>(data);
-}
-
-void GiveToSystem(std::byte* data, size_t bytes) {
-  if (IsMapped(bytes))
-    munmap(data, (bytes + kHugePage - 1) / kHugePage * kHugePage);
-  else
-    std::free(data);
-}
-
-}  // namespace
 
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
   if (this != &other) {
@@ -66,102 +15,157 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
     pool_ = std::move(other.pool_);
     data_ = std::exchange(other.data_, nullptr);
     bytes_ = std::exchange(other.bytes_, 0);
+    extent_ = std::exchange(other.extent_, nullptr);
   }
   return *this;
 }
 
 void Buffer::Release() {
-  if (data_) pool_->Free(std::exchange(data_, nullptr), std::exchange(bytes_, 0));
+  if (data_) pool_->Free(std::exchange(data_, nullptr), std::exchange(bytes_, 0), std::exchange(extent_, nullptr));
   pool_.reset();
 }
 
-Pool::Pool(size_t max_cached) : max_cached_(max_cached) {
-  tiers_[0].stats.pool = "small";
-  tiers_[1].stats.pool = "medium";
-  tiers_[2].stats.pool = "large";
-}
-
-Pool::~Pool() { Purge(); }
+Pool::Pool(size_t most_cached, size_t most, std::shared_ptr<Faults> faults, bool plain)
+    : most_cached_(most_cached), most_(most), faults_(std::move(faults)), plain_(plain) {}
 
 Buffer Pool::Allocate(size_t bytes) {
+  if (faults_) faults_->Check();
   if (bytes > (size_t{1} << 60)) throw Error(Code::kOutOfMemory, "cannot allocate ", FormatBytes(bytes));
-  const SizeClass size = ClassOf(bytes);
-  Tier& tier = TierOf(size.bytes);
   Buffer buffer;
-  {
-    std::lock_guard lock(tier.mutex);
-    auto& list = tier.lists[size.index];
-    if (!list.empty()) {
-      buffer.data_ = list.back();
-      list.pop_back();
-      ++tier.stats.hits;
-      tier.stats.cached -= size.bytes;
-    } else {
-      ++tier.stats.misses;
-    }
-    tier.stats.used += size.bytes;
-  }
-  if (!buffer.data_) {
-    try {
-      buffer.data_ = TakeFromSystem(size.bytes);
-    } catch (...) {
-      std::lock_guard lock(tier.mutex);
-      tier.stats.used -= size.bytes;
-      throw;
-    }
+  if (plain_) {
+    buffer.bytes_ = (bytes + 64) / 64 * 64;
+    buffer.data_ = static_cast<std::byte*>(std::aligned_alloc(64, buffer.bytes_));
+    if (!buffer.data_) throw Error(Code::kOutOfMemory, "the system refused ", FormatBytes(bytes));
+  } else if (bytes <= kLargestSmall) {
+    const int size_class = SmallClassOf(bytes);
+    buffer.data_ = small_.Take(size_class);
+    if (!buffer.data_) buffer.data_ = TakeSmall(size_class);
+    buffer.bytes_ = kSmall.bytes[size_class];
+  } else {
+    buffer.extent_ = TakeExtent(TierOf(bytes), bytes);
+    buffer.data_ = buffer.extent_->data;
+    buffer.bytes_ = buffer.extent_->bytes;
   }
   buffer.pool_ = shared_from_this();
-  buffer.bytes_ = size.bytes;
   return buffer;
 }
 
-void Pool::Free(std::byte* data, size_t bytes) {
-  Tier& tier = TierOf(bytes);
-  {
-    std::lock_guard lock(tier.mutex);
-    tier.stats.used -= bytes;
-    if (tier.stats.cached + bytes <= max_cached_) {
-      tier.stats.cached += bytes;
-      tier.lists[ClassOf(bytes).index].push_back(data);
-      return;
-    }
+std::byte* Pool::TakeSmall(int size_class) {
+  while (true) {
+    small_.Add(Map(kHugePage, kSmall.bytes[size_class]));
+    // Others may have been quicker to use up what was added.
+    if (std::byte* data = small_.Take(size_class)) return data;
   }
-  GiveToSystem(data, bytes);
 }
 
-void Pool::Purge() {
-  for (Tier& tier : tiers_) {
-    std::array<std::vector<std::byte*>, kClasses> lists;
+Extent* Pool::TakeExtent(Tier& tier, size_t bytes) {
+  for (std::byte* region = nullptr;;) {
+    size_t region_bytes;
     {
       std::lock_guard lock(tier.mutex);
-      lists.swap(tier.lists);
-      tier.stats.cached = 0;
+      region_bytes = tier.heap.RegionBytes(bytes);
+      bool warm = false;
+      if (Extent* extent = tier.heap.Take(bytes, warm)) {
+        ++(warm ? tier.hits : tier.misses);
+        return extent;
+      }
     }
-    for (int index = 0; index < kClasses; ++index) {
-      if (lists[index].empty()) continue;
-      // The inverse of ClassOf.
-      const int power = index == 0 ? 0 : (index - 1) / 4 + std::bit_width(kSmallest) - 1;
-      const size_t bytes =
-          index == 0 ? kSmallest : (size_t{1} << power) + ((index - 1) % 4 + 1) * (size_t{1} << (power - 2));
-      for (std::byte* data : lists[index]) GiveToSystem(data, bytes);
-    }
+    region = Map(region_bytes, bytes);
+    std::lock_guard lock(tier.mutex);
+    tier.heap.Add(region, region_bytes);
+  }
+}
+
+// What waits goes first where the system or the engine's limit has no room beside it.
+std::byte* Pool::Map(size_t region, size_t wanted) {
+  if (Mapped() + region > most_) Purge();
+  std::byte* data = MapPages(region);
+  if (!data) {
+    Purge();
+    data = MapPages(region);
+  }
+  if (!data)
+    throw Error(Code::kOutOfMemory, "the system refused ", FormatBytes(region), " for a block of ", FormatBytes(wanted),
+                "; this engine has ", FormatBytes(Mapped()));
+  return data;
+}
+
+size_t Pool::Mapped() const {
+  size_t sum = 0;
+  for (const PoolStats& stats : Stats()) sum += stats.reserved;
+  return sum;
+}
+
+void Pool::Free(std::byte* data, size_t bytes, Extent* extent) {
+  if (plain_) return std::free(data);
+  if (!extent) return small_.Give(data, SmallClassOf(bytes));
+  Tier& tier = TierOf(bytes);
+  std::lock_guard lock(tier.mutex);
+  tier.heap.Give(extent);
+  if (tier.heap.cached() > most_cached_) tier.released += tier.heap.Release(~0u);
+}
+
+size_t Pool::ReleaseAll(uint32_t age) {
+  size_t released = small_.Release(age);
+  small_released_ += released;
+  for (Tier* tier : {&medium_, &large_}) {
+    std::lock_guard lock(tier->mutex);
+    const size_t bytes = tier->heap.Release(age);
+    tier->released += bytes;
+    released += bytes;
+  }
+  return released;
+}
+
+size_t Pool::Age() {
+  const uint32_t age = ++age_;
+  small_.SetAge(age);
+  for (Tier* tier : {&medium_, &large_}) {
+    std::lock_guard lock(tier->mutex);
+    tier->heap.SetAge(age);
+  }
+  return age > 1 ? ReleaseAll(age - 1) : 0;
+}
+
+size_t Pool::Purge() { return ReleaseAll(~0u); }
+
+bool Pool::Improve(Buffer& buffer) {
+  if (!buffer.extent_) return false;
+  Tier& tier = TierOf(buffer.bytes_);
+  std::lock_guard lock(tier.mutex);
+  Extent* better = tier.heap.Improve(buffer.extent_);
+  if (!better) return false;
+  buffer.extent_ = better;
+  buffer.data_ = better->data;
+  tier.moved += better->bytes;
+  return true;
+}
+
+void Pool::CountDefragmentation(const std::array<PoolStats, 3>& before) {
+  for (auto [tier, stats] : {std::pair{&medium_, &before[1]}, {&large_, &before[2]}}) {
+    std::lock_guard lock(tier->mutex);
+    if (tier->moved > stats->moved) ++tier->defragmentations;
   }
 }
 
 std::array<PoolStats, 3> Pool::Stats() const {
   std::array<PoolStats, 3> all;
-  for (size_t i = 0; i < 3; ++i) {
-    const Tier& tier = tiers_[i];
+  const SmallStats small = small_.Stats();
+  all[0] = {"small", small.hits, small.misses,   small.used, small.cached, 0, small.largest_free, 0,
+            0,       0,          small_released_};
+  size_t waiting[3] = {small.free_spans, 0, 0};
+  for (int i = 1; i < 3; ++i) {
+    const Tier& tier = i == 1 ? medium_ : large_;
     std::lock_guard lock(tier.mutex);
-    all[i] = tier.stats;
+    const HeapStats heap = tier.heap.Stats();
+    all[i] = {i == 1 ? "medium" : "large", tier.hits, tier.misses,           heap.used,  heap.cached,  0,
+              heap.largest_free,           0,         tier.defragmentations, tier.moved, tier.released};
+    waiting[i] = heap.cached;
+  }
+  for (int i = 0; i < 3; ++i) {
     all[i].reserved = all[i].used + all[i].cached;
-    for (int index = kClasses - 1; index >= 0 && !all[i].largest_free; --index)
-      if (!tier.lists[index].empty()) {
-        const int power = index == 0 ? 0 : (index - 1) / 4 + std::bit_width(kSmallest) - 1;
-        all[i].largest_free =
-            index == 0 ? kSmallest : (size_t{1} << power) + ((index - 1) % 4 + 1) * (size_t{1} << (power - 2));
-      }
-    if (all[i].cached) all[i].fragmentation = 1.0 - static_cast<double>(all[i].largest_free) / all[i].cached;
+    if (waiting[i])
+      all[i].fragmentation = 1.0 - static_cast<double>(all[i].largest_free) / static_cast<double>(waiting[i]);
   }
   return all;
 }

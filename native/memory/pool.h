@@ -1,8 +1,8 @@
-// Size-class pools over pages of the OS: what a run needs is found again, not faulted in again.
+// The memory of an engine: what a run needs is found again, not faulted in again.
 //
-// Three pools share the work: small (up to 64 KiB), medium (up to 2 MiB), large (above; huge pages). Requests are
-// rounded up to a class, four a power of two, so that at most a fifth is slack. Freed blocks wait in their class's
-// list until Purge(), or until more than the cached limit waits.
+// Three pools share the work, by size: small blocks (to 32 KiB) in size classes with a cache for each thread, medium
+// ones (to 16 MiB) cut off regions in pages of 4 KiB, large ones in huge pages, usually a region each. Free neighbours
+// grow together at once. Memory that waits unused goes back to the system after two calls of Age().
 #pragma once
 
 #include <array>
@@ -11,20 +11,25 @@
 #include <memory>
 #include <mutex>
 #include <string_view>
-#include <vector>
+
+#include "memory/extents.h"
+#include "memory/faults.h"
+#include "memory/small_pool.h"
 
 namespace ziggurat {
 
 struct PoolStats {
-  std::string_view pool;  // "small" | "medium" | "large"
-  uint64_t hits = 0;      // requests served from a list
-  uint64_t misses = 0;    // requests that went to the OS
-  size_t used = 0;        // bytes handed out, slack included
-  size_t cached = 0;      // bytes waiting
-  size_t reserved = 0;    // used + cached
-  size_t largest_free = 0;
-  // 1 - largest_free / cached: how far what waits is from one piece; 0 when nothing waits.
-  double fragmentation = 0;
+  std::string_view pool;     // "small" | "medium" | "large"
+  uint64_t hits = 0;         // requests served from memory at hand
+  uint64_t misses = 0;       // requests that the system had to back
+  size_t used = 0;           // bytes handed out, slack included
+  size_t cached = 0;         // bytes that wait with memory behind them
+  size_t reserved = 0;       // used + cached
+  size_t largest_free = 0;   // of what waits; of the small pool without blocks of spans in use, which serve their size
+  double fragmentation = 0;  // 1 - largest_free / what waits: how far that is from one piece; 0 when nothing waits
+  uint64_t defragmentations = 0;
+  size_t moved = 0;     // bytes, by all of them
+  size_t released = 0;  // bytes that have gone back to the system
 };
 
 class Pool;
@@ -46,36 +51,61 @@ class Buffer {
   friend class Pool;
   std::shared_ptr<Pool> pool_;
   std::byte* data_ = nullptr;
-  size_t bytes_ = 0;  // of the class
+  size_t bytes_ = 0;          // of the class
+  Extent* extent_ = nullptr;  // null: a small block
 };
 
 // Thread-safe.
 class Pool : public std::enable_shared_from_this<Pool> {
  public:
-  // At most `max_cached` bytes wait for reuse; what is freed beyond goes back to the OS.
-  static std::shared_ptr<Pool> Make(size_t max_cached) { return std::shared_ptr<Pool>(new Pool(max_cached)); }
-  ~Pool();
-  // Throws kOutOfMemory if the OS refuses. Zero bytes give a valid block.
+  // What is freed while `most_cached` bytes wait already goes back to the system. Where the whole would pass `most`,
+  // what waits goes first. `faults` may be null. `plain`: every block is one of malloc's, to compare with.
+  static std::shared_ptr<Pool> Make(size_t most_cached, size_t most = ~size_t{0},
+                                    std::shared_ptr<Faults> faults = nullptr, bool plain = false) {
+    return std::shared_ptr<Pool>(new Pool(most_cached, most, std::move(faults), plain));
+  }
+  // Throws kOutOfMemory with the numbers if the system refuses even when nothing waits. Zero bytes give a valid block.
   Buffer Allocate(size_t bytes);
-  // Gives everything that waits back to the OS.
-  void Purge();
+  // Gives back what nobody has used since the call before the last. Called at a steady pace this is a time. Returns
+  // the bytes.
+  size_t Age();
+  // Gives everything that waits back to the system. Returns the bytes.
+  size_t Purge();
+  // Moves the block to where it leaves less scattered room, if there is such a place; true if it was moved. Whoever
+  // owns the block sees to it that nobody uses the memory meanwhile.
+  bool Improve(Buffer& buffer);
+  // Counts a defragmentation of the pools of which blocks were moved since `before`.
+  void CountDefragmentation(const std::array<PoolStats, 3>& before);
   std::array<PoolStats, 3> Stats() const;
 
  private:
   friend class Buffer;
-  static constexpr int kClasses = 256;
   struct Tier {
     mutable std::mutex mutex;
-    PoolStats stats;
-    std::array<std::vector<std::byte*>, kClasses> lists;
+    ExtentHeap heap;
+    uint64_t hits = 0, misses = 0;
+    uint64_t defragmentations = 0;
+    size_t moved = 0, released = 0;
   };
+  static constexpr size_t kLargestMedium = 16 << 20;
 
-  explicit Pool(size_t max_cached);
-  Tier& TierOf(size_t bytes) { return tiers_[bytes <= (64 << 10) ? 0 : bytes <= (2 << 20) ? 1 : 2]; }
-  void Free(std::byte* data, size_t bytes);
+  Pool(size_t most_cached, size_t most, std::shared_ptr<Faults> faults, bool plain);
+  Tier& TierOf(size_t bytes) { return bytes <= kLargestMedium ? medium_ : large_; }
+  std::byte* Map(size_t region, size_t wanted);
+  std::byte* TakeSmall(int size_class);
+  Extent* TakeExtent(Tier& tier, size_t bytes);
+  size_t ReleaseAll(uint32_t age);
+  void Free(std::byte* data, size_t bytes, Extent* extent);
+  size_t Mapped() const;
 
-  const size_t max_cached_;
-  std::array<Tier, 3> tiers_;
+  const size_t most_cached_, most_;
+  const std::shared_ptr<Faults> faults_;
+  const bool plain_;
+  mutable SmallPool small_;
+  Tier medium_{.mutex = {}, .heap = ExtentHeap(4 << 10, 4 << 20, 64 << 20)};
+  Tier large_{.mutex = {}, .heap = ExtentHeap(kHugePage, kHugePage, kHugePage)};
+  std::atomic<uint32_t> age_{0};
+  std::atomic<size_t> small_released_{0};
 };
 
 }  // namespace ziggurat

@@ -86,6 +86,8 @@ bool Fold(Graph& graph, Node& node) {
   const bool scale_only = !bias && next->op->Is("Mul");
   if (!scale_only) inputs.push_back(graph.AddConstant(MakeReals(dtype, Shape{channels}, *shifted)));
   Node* made = graph.AddNode(*node.op, std::move(inputs), node.attributes, {""}, node.name, &node);
+  // Many layers are folded before the first is packed: what was read from the file must not wait for that.
+  weights->constant->Drop();
   return Replace(next->Output(0), made->Output(0));
 }
 

@@ -1,5 +1,6 @@
 #include "runtime/engine.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "cpu/device.h"
@@ -33,13 +34,57 @@ Engine::Engine(const EngineOptions& options) : Engine(options, ChooseThreads(opt
 Engine::Engine(const EngineOptions& options, const ThreadBudget& budget)
     : table_(cpu::SelectKernels(options.isa)),
       threads_reason_(budget.reason),
+      defragment_above_(options.defragment_above),
       pool_(budget.threads),
       watch_(budget.threads, options.threads == 0),
-      memory_(Pool::Make(ChooseLimit(options) / 4)),
-      budget_(std::make_shared<Budget>(ChooseLimit(options))),
+      faults_(std::make_shared<Faults>()),
+      memory_(Pool::Make(ChooseLimit(options) / 4, ChooseLimit(options), faults_, !options.pooled)),
+      budget_(std::make_shared<Budget>(ChooseLimit(options), faults_)),
       weights_(memory_, budget_) {
   devices_.push_back(cpu::MakeCpuDevice(table_));
   devices_.push_back(MakeReferenceDevice());
+  if (!(options.purge_after >= 0 && options.defragment_above >= 0))
+    throw Error(Code::kInvalidArgument, "purge_after and defragment_above must not be negative");
+  if (options.purge_after > 0)
+    housekeeper_ = std::make_unique<Housekeeper>(std::chrono::duration<double>(options.purge_after / 2),
+                                                 [this] { return Tend(); });
+}
+
+DefragmentReport Engine::Defragment() {
+  DefragmentReport report;
+  report.before = memory_->Stats();
+  // Twice: moves free what only then is in one piece.
+  memory_->Purge();
+  weights_.Compact();
+  memory_->Purge();
+  memory_->CountDefragmentation(report.before);
+  report.after = memory_->Stats();
+  for (size_t i = 0; i < report.after.size(); ++i) {
+    report.moved += report.after[i].moved - report.before[i].moved;
+    report.released += report.after[i].released - report.before[i].released;
+  }
+  return report;
+}
+
+bool Engine::Tend() {
+  memory_->Age();
+  const auto before = memory_->Stats();
+  uint64_t requests = 0;
+  bool scattered = false;
+  for (const PoolStats& one : before) {
+    requests += one.hits + one.misses;
+    // Below this there is nothing to gain that would be worth a run's wait for a move.
+    constexpr size_t kWorth = 4 << 20;
+    scattered |= one.fragmentation > defragment_above_ && one.cached - one.largest_free > kWorth;
+  }
+  if (scattered) {
+    weights_.Compact();
+    memory_->CountDefragmentation(before);
+  }
+  // What has waited for two turns is gone by then.
+  quiet_turns_ = requests == requests_seen_ ? quiet_turns_ + 1 : 0;
+  requests_seen_ = requests;
+  return quiet_turns_ < 3;
 }
 
 ThreadPool::Lease Engine::Admit(std::optional<std::chrono::steady_clock::time_point> deadline,

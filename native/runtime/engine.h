@@ -1,6 +1,7 @@
 // The engine: all state that models share. Two engines in one process share nothing.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,6 +15,7 @@
 #include "device/device.h"
 #include "memory/budget.h"
 #include "memory/pool.h"
+#include "runtime/housekeeper.h"
 #include "runtime/weight_store.h"
 
 namespace ziggurat {
@@ -22,6 +24,16 @@ struct EngineOptions {
   int threads = 0;                 // 0: what affinity and the cgroup quota allow
   size_t memory_limit = 0;         // bytes; 0: nine tenths of what the machine or the cgroup has
   std::optional<std::string> isa;  // nullopt: the strongest the CPU runs
+  double purge_after = 10;         // seconds that memory may wait unused before it goes back to the system; 0: for ever
+  double defragment_above = 0.3;   // the share of waiting memory outside its largest piece that is too much
+  bool pooled = true;              // false: memory is malloc's, to compare with
+};
+
+// What a defragmentation found and did.
+struct DefragmentReport {
+  std::array<PoolStats, 3> before, after;
+  size_t moved = 0;     // bytes
+  size_t released = 0;  // bytes that went back to the system
 };
 
 class Engine {
@@ -47,18 +59,36 @@ class Engine {
   Device& device(std::string_view name);
   const std::vector<std::unique_ptr<Device>>& devices() const { return devices_; }
 
+  // Puts idle memory together: what waits goes back to the system, weights that no run holds move into holes, and what
+  // that frees goes back too.
+  DefragmentReport Defragment();
+  // What the housekeeper does at its pace: ages the pool, and defragments it where it is scattered above the threshold.
+  // Returns whether there may be more to do soon.
+  bool Tend();
+  // Runs and closed models leave memory behind.
+  void Nudge() {
+    if (housekeeper_) housekeeper_->Nudge();
+  }
+  // The n-th request for memory from now on fails, for tests; 0: none.
+  Faults& faults() { return *faults_; }
+
  private:
   Engine(const EngineOptions& options, const ThreadBudget& budget);
 
   ForkGuard guard_;
   const cpu::KernelTable& table_;
   std::string threads_reason_;
+  const double defragment_above_;
+  uint64_t requests_seen_ = 0;  // by the housekeeper, of the pools
+  int quiet_turns_ = 0;
   ThreadPool pool_;
   CpuWatch watch_;
+  std::shared_ptr<Faults> faults_;
   std::shared_ptr<Pool> memory_;
   std::shared_ptr<Budget> budget_;
   WeightStore weights_;
   std::vector<std::unique_ptr<Device>> devices_;
+  std::unique_ptr<Housekeeper> housekeeper_;  // the last: it looks at the rest
 };
 
 }  // namespace ziggurat

@@ -70,7 +70,9 @@ class Lowering {
 
  private:
   bool Place(const Node& node) {
-    StoreSite site(node, *options_.weights);
+    StoreSite store(node, *options_.weights, options_.gate, options_.packed);
+    MeasuringSite measuring(node, options_.packed);
+    KernelSite& site = options_.measure ? static_cast<KernelSite&>(measuring) : store;
     const bool elsewhere = options_.device != options_.cpu;
     if (elsewhere && !FeedsShapes(node) && !ReadsShapeOnly(node) && !IsHostOnly(node)) {
       if (auto kernel = options_.device->FindKernel(site)) {
@@ -81,17 +83,29 @@ class Lowering {
     }
     auto kernel = options_.cpu->FindKernel(site);
     if (!kernel) return false;
-    DropPacked(node, *kernel);
     placements_[&node] = {0, std::move(kernel)};
+    DropPacked(node);
     return true;
   }
 
   // Loading then holds one weight twice, not the whole model: bytes of a file that are packed are given back at once,
-  // and read again where another node needs them.
-  static void DropPacked(const Node& node, const Kernel& kernel) {
-    for (size_t i = 0; i < node.inputs.size(); ++i)
-      if (node.inputs[i] && node.inputs[i]->IsConstant() && !kernel.NeedsInput(static_cast<int>(i)))
-        node.inputs[i]->constant->Drop();
+  // and read again where another node needs them; bytes that are only in memory go with the last node that packs them.
+  void DropPacked(const Node& node) {
+    const auto needs = [&](const Node* user, const Value* value) {
+      const auto placed = placements_.find(user);
+      if (placed == placements_.end()) return true;  // not yet, or never: views and loops keep what they show
+      for (size_t i = 0; i < user->inputs.size(); ++i)
+        if (user->inputs[i] == value && placed->second.kernel->NeedsInput(static_cast<int>(i))) return true;
+      return false;
+    };
+    for (Value* value : node.inputs) {
+      if (!value || !value->IsConstant() || needs(&node, value)) continue;
+      value->constant->Drop();
+      if (options_.measure || options_.keep_constants || value->constant->InFile()) continue;
+      if (value->constant.use_count() > 1 || value->graph_output_uses > 0) continue;
+      if (std::none_of(value->users.begin(), value->users.end(), [&](const Node* user) { return needs(user, value); }))
+        value->constant->Forget();
+    }
   }
 
   void Refuse(const Node& node) {

@@ -3,9 +3,13 @@
 #if defined(__SSE2__)
 #include <xmmintrin.h>
 #endif
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 #include <algorithm>
 #include <cstring>
+#include <shared_mutex>
 
 #include "runtime/evaluator.h"
 
@@ -83,23 +87,104 @@ Model::Model(std::shared_ptr<Engine> engine, std::shared_ptr<Graph> graph, const
   passes_ = RunPasses(*graph, context, passes);
   if (batch >= 0 && !rows_.independent)
     if (RowProof proof = ProveRowsIndependent(*graph, batch); proof.independent) rows_ = std::move(proof);
-  plan_ = MakePlan(std::move(graph),
-                   {&engine_->cpu(), &engine_->device(options.device), &engine_->weights(), options.keep_constants});
-  weights_ = engine_->budget()->Reserve(plan_->weight_bytes, "the model's weights");
+  PlanWithin(std::move(graph), options);
   layouts_ = std::make_unique<LayoutCache>(*plan_, threads_);
 }
 
-Model::~Model() = default;
+// What the model had goes back to the system, its own pages and the C library's.
+Model::~Model() {
+  layouts_.reset();
+  plan_.reset();
+  engine_->memory()->Purge();
+#if defined(__GLIBC__)
+  malloc_trim(0);
+#endif
+}
+
+namespace {
+
+size_t StoredBytes(const Graph& graph) {
+  size_t sum = 0;
+  for (const auto& value : graph.values())
+    if (value->IsConstant()) sum += value->constant->Bytes();
+  return sum;
+}
+
+// Packing reads weights one by one; what passes have looked at must not lie beside them all.
+void DropFileBytes(const Graph& graph) {
+  constexpr size_t kSmall = 4096;
+  for (const auto& value : graph.values())
+    if (value->IsConstant() && value->constant->Bytes() > kSmall) value->constant->Drop();
+}
+
+size_t Sum(const PackedSizes& sizes) {
+  size_t sum = 0;
+  for (const auto& [key, bytes] : sizes) sum += bytes;
+  return sum;
+}
+
+}  // namespace
+
+// Plans; a load that cannot fit is refused before its weights are read.
+void Model::PlanWithin(std::shared_ptr<Graph> graph, const ModelOptions& options) {
+  DropFileBytes(*graph);
+  PackedSizes sizes;
+  PlanOptions planning{.cpu = &engine_->cpu(),
+                       .device = &engine_->device(options.device),
+                       .weights = &engine_->weights(),
+                       .keep_constants = options.keep_constants,
+                       .gate = gate_,
+                       .packed = &sizes};
+  const Budget& budget = *engine_->budget();
+  const size_t left = budget.limit() - std::min(budget.limit(), budget.reserved());
+  measured_ = options.measure;
+  // No packing takes more than eight times what is stored; planning twice is for those that it might matter to.
+  if (measured_ || StoredBytes(*graph) > left / 8) {
+    planning.measure = true;
+    plan_ = MakePlan(graph, planning);
+    need_ = {Sum(sizes), plan_->weight_bytes, plan_->largest_constant};
+    if (measured_) return;
+    // Equal weights that another model has packed are shared, and known only when these are read.
+    const size_t shared = engine_->weights().bytes(), all = need_.packed + need_.constants;
+    if (all - std::min(all, shared) > left)
+      throw Error(Code::kOutOfMemory, "the model's weights need ", FormatBytes(all), " (", FormatBytes(need_.packed),
+                  " packed), but ", FormatBytes(budget.reserved()), " of the ", FormatBytes(budget.limit()),
+                  " memory limit are in use");
+    planning.measure = false;
+    plan_.reset();
+    sizes.clear();
+  }
+  plan_ = MakePlan(std::move(graph), planning);
+  need_ = {Sum(sizes), plan_->weight_bytes, plan_->largest_constant};
+  weights_ = engine_->budget()->Reserve(plan_->weight_bytes, "the model's weights");
+}
+
+RunNeed Model::NeedOf(const std::vector<Shape>& shapes) const {
+  if (shapes.size() != inputs_.size())
+    throw Error(Code::kInvalidArgument, "the model has ", inputs_.size(), " inputs, got ", shapes.size(), " shapes");
+  std::vector<TensorView> views;
+  for (size_t i = 0; i < shapes.size(); ++i) views.push_back({nullptr, inputs_[i].type.dtype, shapes[i]});
+  const auto layout = layouts_->Get(BindSymbols(views));
+  RunNeed need;
+  for (size_t device = 0; device < plan_->devices.size(); ++device) {
+    need.slab += layout->slab_bytes[device];
+    need.scratch += layout->scratch_bytes[device];
+  }
+  for (size_t i = 0; i < plan_->slots.size(); ++i)
+    if (plan_->slots[i].storage == Storage::kOutput) need.outputs += layout->views[i].Bytes();
+  for (const Step& step : plan_->steps) need.dynamic_steps += !step.is_static || step.checks;
+  return need;
+}
 
 // Values of the symbols in the inputs' dimensions, and a check of every input against its declaration.
-std::vector<int64_t> Model::BindSymbols(const RunRequest& request) const {
-  if (request.inputs.size() != inputs_.size())
-    throw Error(Code::kInvalidArgument, "the model has ", inputs_.size(), " inputs, got ", request.inputs.size());
+std::vector<int64_t> Model::BindSymbols(const std::vector<TensorView>& inputs) const {
+  if (inputs.size() != inputs_.size())
+    throw Error(Code::kInvalidArgument, "the model has ", inputs_.size(), " inputs, got ", inputs.size());
   std::vector<int64_t> symbols(plan_->graph->symbols().size(), 0);
   std::vector<int> bound_by(symbols.size(), -1);
   for (size_t i = 0; i < inputs_.size(); ++i) {
     const InputSpec& spec = inputs_[i];
-    const TensorView& view = request.inputs[i];
+    const TensorView& view = inputs[i];
     if (!spec.type.IsTensor()) continue;
     auto fail = [&](const auto&... parts) { throw Error(Code::kInvalidArgument, parts...).AtTensor(spec.name); };
     if (view.dtype != spec.type.dtype) fail("expected ", Name(spec.type.dtype), ", got ", Name(view.dtype));
@@ -195,10 +280,12 @@ std::vector<Output> Model::Collect(Frame& frame) const {
 
 std::vector<Output> Model::Run(const RunRequest& request) const {
   engine_->CheckProcess();
+  if (measured_) throw Error(Code::kInvalidArgument, "the model was loaded to be measured: it has no weights");
   FloatEnvironment environment;
   request.limits.Poll();
   const ThreadPool::Lease lease = engine_->Admit(request.limits.deadline, [&] { request.limits.Poll(); });
-  const auto layout = layouts_->Get(BindSymbols(request));
+  const auto layout = layouts_->Get(BindSymbols(request.inputs));
+  std::shared_lock running(*gate_);
   Buffer slab;
   Arena arena(engine_->memory(), engine_->budget());
   RunScope scope{.engine = *engine_,
@@ -222,6 +309,7 @@ std::vector<Output> Model::Run(const RunRequest& request) const {
   }
   std::vector<Output> outputs = Collect(frame);
   resources.Finish();
+  engine_->Nudge();
   return outputs;
 }
 

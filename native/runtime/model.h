@@ -17,6 +17,7 @@ struct ModelOptions {
   bool optimize = true;  // run the passes
   std::vector<std::string> disabled_passes;
   bool keep_constants = false;  // also what kernels have packed, so that steps can be checked (check.h)
+  bool measure = false;         // weights are counted, not read: the model tells what it needs, and cannot run
 };
 
 struct InputSpec {
@@ -34,6 +35,19 @@ struct RunRequest {
   StepWatch* watch = nullptr;
 };
 
+// Bytes that a load leaves in use, and more that it has for a while.
+struct LoadNeed {
+  size_t packed = 0;          // weights in the kernels' order; the engine shares equal ones among models
+  size_t constants = 0;       // kept as they came
+  size_t largest_source = 0;  // of what is read to be packed, one at a time
+};
+
+// Bytes that one run has until its outputs are let go. What is data-dependent comes on top, from an arena.
+struct RunNeed {
+  size_t slab = 0, scratch = 0, outputs = 0;
+  int dynamic_steps = 0;  // whose outputs' sizes the shapes do not tell
+};
+
 class Model {
  public:
   // Optimises and plans the graph, which becomes the model's. Throws.
@@ -45,6 +59,9 @@ class Model {
   const Plan& plan() const { return *plan_; }
   const std::vector<PassRecord>& passes() const { return passes_; }
   const std::shared_ptr<Engine>& engine() const { return engine_; }
+  const LoadNeed& load_need() const { return need_; }
+  // At these shapes of the inputs (those that are not tensors are not looked at). Throws as Run does.
+  RunNeed NeedOf(const std::vector<Shape>& shapes) const;
   // Whether requests may share a run along the batch dimension, and where their rows lie. As proved on the graph as it
   // came, or else on the optimised one: the engine's bits do not depend on which.
   const RowProof& rows() const { return rows_; }
@@ -53,17 +70,21 @@ class Model {
   std::vector<Output> Run(const RunRequest& request) const;
 
  private:
-  std::vector<int64_t> BindSymbols(const RunRequest& request) const;
+  void PlanWithin(std::shared_ptr<Graph> graph, const ModelOptions& options);
+  std::vector<int64_t> BindSymbols(const std::vector<TensorView>& inputs) const;
   void SetUp(Frame& frame, const Layout& layout, const RunRequest& request, Buffer& slab) const;
   std::vector<Output> Collect(Frame& frame) const;
 
   std::shared_ptr<Engine> engine_;
   int threads_;
+  bool measured_ = false;
+  LoadNeed need_;
+  std::shared_ptr<RunGate> gate_ = std::make_shared<RunGate>();
   std::vector<PassRecord> passes_;
   RowProof rows_;
   std::unique_ptr<Plan> plan_;
   std::vector<InputSpec> inputs_, outputs_;
-  Reservation weights_;
+  Reservation weights_;  // constants kept as they came; packed ones have their own
   std::unique_ptr<LayoutCache> layouts_;
 };
 

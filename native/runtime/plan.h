@@ -11,7 +11,7 @@
 
 #include "device/device.h"
 #include "ir/graph.h"
-#include "runtime/weight_store.h"
+#include "runtime/kernel_site.h"
 
 namespace ziggurat {
 
@@ -68,6 +68,7 @@ class Plan {
   std::set<SymbolId> input_symbols;  // those that the inputs' dimensions bind; of sub-plans empty
   int io_count = 0;                  // entries of Frame::io
   size_t weight_bytes = 0;           // constants kept as they are, sub-plans included
+  size_t largest_constant = 0;       // of the graph, sub-plans included
   int fallback_steps = 0;            // steps whose kernel is not on the wanted device, sub-plans included
   struct DeviceBlock {
     Device* device;
@@ -91,7 +92,10 @@ struct PlanOptions {
   Device* cpu = nullptr;
   Device* device = nullptr;  // the wanted one
   WeightStore* weights = nullptr;
-  bool keep_constants = false;  // those that no step reads, too
+  bool keep_constants = false;              // those that no step reads, too
+  std::shared_ptr<RunGate> gate = nullptr;  // the model's
+  PackedSizes* packed = nullptr;            // not null: what is packed is noted here
+  bool measure = false;                     // nothing is packed: the plan tells sizes and cannot run
 };
 
 // Lowers `graph` in place (ops without a kernel are expanded) and plans it. Throws kUnsupported naming the ops that no

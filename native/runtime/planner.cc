@@ -194,7 +194,13 @@ class Planner {
   void Need(int slot) {
     Slot& constant = plan_.slots[slot];
     if (constant.storage != Storage::kConstant || constant.constant_data) return;
-    const TensorView view = constant.value->constant->View();
+    const Constant& held = *constant.value->constant;
+    // No question about shapes needs a large one's elements.
+    if (options_.measure && MeasuringSite::IsOnlyCounted(held)) {
+      if (counted_.insert(slot).second) plan_.weight_bytes += held.Bytes();
+      return;
+    }
+    const TensorView view = held.View();
     constant.constant_data = static_cast<std::byte*>(view.data);
     plan_.weight_bytes += view.Bytes();
   }
@@ -297,6 +303,7 @@ class Planner {
   Planner* parent_;
   std::unordered_map<const Value*, int> slots_;
   std::map<std::pair<int, int>, int> copies_;
+  std::set<int> counted_;  // slots of constants that are measured and not read
 };
 
 }  // namespace
@@ -325,9 +332,11 @@ std::unique_ptr<Plan> MakePlan(std::shared_ptr<Graph> graph, const PlanOptions& 
   Placements placements = Lower(*graph, options);
   auto plan = std::make_unique<Plan>();
   Planner(*plan, *graph, placements, options, nullptr).Run();
+  for (const auto& value : graph->values())
+    if (value->IsConstant()) plan->largest_constant = std::max(plan->largest_constant, value->constant->Bytes());
   std::set<const Value*> read;
   DropUnread(*plan, read);
-  if (!options.keep_constants) DropConstants(*graph, read);
+  if (!options.keep_constants && !options.measure) DropConstants(*graph, read);
   plan->graph = std::move(graph);
   return plan;
 }

@@ -1,5 +1,6 @@
 #include "runtime/weight_store.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace ziggurat {
@@ -9,6 +10,8 @@ struct WeightStore::Entry : PackedWeight {
   Reservation reservation;
   std::shared_ptr<Budget> budget;  // outlives the reservation
   size_t size = 0;
+  std::vector<std::weak_ptr<RunGate>> gates;  // of the models that use it
+  bool pinned = false;
   const std::byte* data() const override { return buffer.data(); }
   size_t bytes() const override { return size; }
   ~Entry() override { reservation.Release(); }
@@ -45,11 +48,15 @@ std::string ContentKey(const Constant& constant) {
 }  // namespace
 
 std::shared_ptr<const PackedWeight> WeightStore::Get(const Constant& constant, std::string_view packing, size_t bytes,
-                                                     FunctionRef<void(std::byte*)> fill) {
+                                                     FunctionRef<void(std::byte*)> fill,
+                                                     const std::shared_ptr<RunGate>& gate) {
   std::string key = Cat(packing, "|", bytes, "|", ContentKey(constant));
   {
     std::lock_guard lock(mutex_);
-    if (auto entry = entries_[key].lock()) return entry;
+    if (auto entry = entries_[key].lock()) {
+      AddGate(*entry, gate);
+      return entry;
+    }
   }
   auto entry = std::make_shared<Entry>();
   entry->budget = budget_;
@@ -61,17 +68,55 @@ std::shared_ptr<const PackedWeight> WeightStore::Get(const Constant& constant, s
   std::lock_guard lock(mutex_);
   std::erase_if(entries_, [](const auto& other) { return other.second.expired(); });
   // Two loads may have packed the same weight side by side; the first to arrive is kept.
-  std::weak_ptr<const Entry>& known = entries_[key];
-  if (auto first = known.lock()) return first;
+  std::weak_ptr<Entry>& known = entries_[key];
+  if (auto first = known.lock()) entry = std::move(first);
   known = entry;
+  AddGate(*entry, gate);
   return entry;
 }
 
-size_t WeightStore::bytes() const {
+void WeightStore::AddGate(Entry& entry, const std::shared_ptr<RunGate>& gate) {
+  entry.pinned |= gate == nullptr;
+  std::erase_if(entry.gates, [&](const auto& other) { return other.expired() || other.lock() == gate; });
+  if (gate) entry.gates.push_back(gate);
+}
+
+std::vector<std::shared_ptr<WeightStore::Entry>> WeightStore::Live() const {
   std::lock_guard lock(mutex_);
-  size_t sum = 0;
+  std::vector<std::shared_ptr<Entry>> live;
   for (const auto& [key, weak] : entries_)
-    if (auto entry = weak.lock()) sum += entry->bytes();
+    if (auto entry = weak.lock()) live.push_back(std::move(entry));
+  // From below: each slides down behind the one before it.
+  std::sort(live.begin(), live.end(), [](const auto& a, const auto& b) { return a->data() < b->data(); });
+  return live;
+}
+
+bool WeightStore::Move(Entry& entry) {
+  std::lock_guard lock(mutex_);
+  if (entry.pinned) return false;
+  std::vector<std::shared_ptr<RunGate>> gates;  // outlive the locks on them
+  for (const auto& weak : entry.gates)
+    if (auto gate = weak.lock()) gates.push_back(std::move(gate));
+  std::vector<std::unique_lock<RunGate>> held;
+  for (const auto& gate : gates)
+    if (!held.emplace_back(*gate, std::try_to_lock)) return false;
+  return pool_->Improve(entry.buffer);
+}
+
+void WeightStore::Compact() {
+  // Each move fills a fuller region or goes down in its own, so this ends; the bound is for what runs get in the way
+  // of.
+  constexpr int kRounds = 8;
+  bool moved = true;
+  for (int round = 0; moved && round < kRounds; ++round) {
+    moved = false;
+    for (const auto& entry : Live()) moved |= Move(*entry);
+  }
+}
+
+size_t WeightStore::bytes() const {
+  size_t sum = 0;
+  for (const auto& entry : Live()) sum += entry->bytes();
   return sum;
 }
 

@@ -26,6 +26,7 @@ from ziggurat.serving.registry import Registry
 from ziggurat.serving.repository import Found, scan
 from ziggurat.serving.serving import Serving
 from ziggurat.telemetry.language import LanguageCollector, LanguageSample
+from ziggurat.telemetry.memory import log_defragmentations
 from ziggurat.telemetry.metrics import Metrics, ModelSample, StateCollector
 
 if TYPE_CHECKING:
@@ -73,9 +74,11 @@ class Service:
         self.registry.start(self.found, self.settings.models.load_threads)
 
     async def follow(self) -> None:
-        """Does what the control mode asks for, until cancelled."""
-        if self.settings.models.mode == "poll":
-            await Watch(self.control).run(self.settings.models.poll_interval, self._logger)
+        """Does what the control mode asks for, and tells what the engine does by itself, until cancelled."""
+        watching = log_defragmentations(self.engine, self._logger)
+        if self.settings.models.mode != "poll":
+            return await watching
+        await asyncio.gather(Watch(self.control).run(self.settings.models.poll_interval, self._logger), watching)
 
     def _load(self, found: Found) -> Model:
         config, device = found.config, self.settings.engine.device

@@ -29,6 +29,7 @@ def load(
     disabled_passes: Sequence[str] = (),
     keep_constants: bool = False,
     repro: Repro | None = None,
+    measure: bool = False,
 ) -> Model:
     """Loads an ONNX model.
 
@@ -40,6 +41,8 @@ def load(
         optimize: False leaves out every optimizer pass.
         disabled_passes: names of passes to leave out.
         keep_constants: True keeps weights that kernels have packed, for `Model.check`.
+        measure: True reads no weights: the model tells what it would need (`Model.load_need`, `run_need`) and does
+            not run.
 
     Raises:
         NotFound: the file does not exist.
@@ -62,6 +65,7 @@ def load(
         optimize=optimize,
         disabled_passes=disabled_passes,
         keep_constants=keep_constants,
+        measure=measure,
         warnings=imported.warnings,
     )
     if repro is not None:

@@ -129,3 +129,13 @@ def test_inspect_draws_the_plan_with_its_times(model: str, tmp_path: Path) -> No
     assert {"input", "output", "sum"} <= set(texts)
     arrows = list(root.iter("{http://www.w3.org/2000/svg}path"))
     assert len(arrows) >= 4
+
+
+def test_inspect_memory_says_what_a_model_takes_and_whether_it_fits(model: str) -> None:
+    text = ziggurat("inspect", model, "--memory", "--batch", "4").stdout
+    assert all(word in text for word in ("weights", "constants", "slab", "scratch", "outputs", "fits the limit of"))
+    report = json.loads(ziggurat("inspect", model, "--memory", "--batch", "4", "--json").stdout)
+    run, load = report["run"], report["load"]
+    assert report["fits"] and all(shape[0] == 4 for shape in report["shapes"].values())
+    parts = load["packed"] + load["constants"] + run["slab"] + run["scratch"] + run["outputs"]
+    assert report["total"] == parts > 0

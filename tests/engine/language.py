@@ -64,16 +64,22 @@ def write_checkpoint(folder: Path) -> Path:
 
 
 def make_generator(
-    folder: Path, *, threads: int = 2, weights: str = "auto", blocks: int = 200, **options: Any
+    folder: Path,
+    *,
+    threads: int = 2,
+    weights: str = "auto",
+    blocks: int = 200,
+    engine: Engine | None = None,
+    **options: Any,
 ) -> Generator:
-    """A generator of its own engine over the checkpoint, with a KV cache of so many blocks."""
+    """A generator of its own engine, or of the one given, over the checkpoint; a KV cache of so many blocks."""
     source = read_language_model(folder, GraphBuilder, weights=weights)
     spec = source.spec
     kv_dtype = options.pop("kv_dtype", "f32")
     element = {"f32": 4, "f16": 2, "bf16": 2, "int8": 1}[kv_dtype]
     block = 2 * 32 * spec.head_dim * element + (2 * 32 * 4 if kv_dtype == "int8" else 0)
     return Generator(
-        Model(Engine(threads=threads), source.graph),
+        Model(engine or Engine(threads=threads), source.graph),
         layers=spec.layers,
         kv_heads=spec.kv_heads,
         head_dim=spec.head_dim,

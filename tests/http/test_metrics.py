@@ -73,6 +73,7 @@ def test_states_of_models_and_pools_can_be_read(fresh: Running) -> None:
         assert samples[key("ziggurat_pool_hit_ratio", pool=pool)] == pytest.approx(ratio)
         assert key("ziggurat_pool_bytes", pool=pool, state="reserved") in samples
         assert 0 <= samples[key("ziggurat_pool_fragmentation_ratio", pool=pool)] <= 1
+        assert samples[key("ziggurat_pool_defragmentations_total", pool=pool)] == 0
 
 
 def test_there_is_no_series_for_when_a_series_began(fresh: Running) -> None:

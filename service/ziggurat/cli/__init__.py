@@ -120,8 +120,9 @@ def inspect(
     plan: Annotated[bool, typer.Option("--plan", help="Print the whole plan: steps, kernels, memory.")] = False,
     graph: Annotated[Path | None, typer.Option(help="Draw the optimised graph into this SVG file.")] = None,
     timed: Annotated[bool, typer.Option("--timed", help="Run once, and write times into the drawing.")] = False,
-    batch: Annotated[int, typer.Option(min=1, help="With --timed: size of the first dimension.")] = 1,
-    seq: Annotated[int, typer.Option(min=1, help="With --timed: size of the others that vary.")] = 128,
+    memory: Annotated[bool, typer.Option("--memory", help="What it needs, without reading its weights.")] = False,
+    batch: Annotated[int, typer.Option(min=1, help="With --timed, --memory: size of the first dimension.")] = 1,
+    seq: Annotated[int, typer.Option(min=1, help="With --timed, --memory: size of the others that vary.")] = 128,
     threads: Threads = None,
     isa: Isa = None,
     json: Json = False,
@@ -130,10 +131,15 @@ def inspect(
 
     - `ziggurat inspect resnet50.onnx --plan`
     - `ziggurat inspect resnet50.onnx --graph resnet50.svg --timed`
+    - `ziggurat inspect resnet50.onnx --memory --batch 8`
     """
     from ziggurat.cli import benchmark, models
 
-    if graph:
+    if memory:
+        from ziggurat.cli import memory as needs
+
+        needs.inspect(model, benchmark.Shape(batch, seq, {}), threads, isa, json)
+    elif graph:
         models.draw(model, graph, benchmark.Shape(batch, seq, {}), threads, isa, timed)
     else:
         models.inspect(model, plan, threads, isa, json)

@@ -50,10 +50,10 @@ def random_feeds(specs: Sequence[TensorSpec], shape: Shape) -> dict[str, np.ndar
         raise InvalidArgument(
             f"no dimension is called {', '.join(sorted(unknown))}: there are {', '.join(known) or 'none'}"
         )
-    return {spec.name: _random(spec, _extents(spec, shape), generator) for spec in specs}
+    return {spec.name: _random(spec, extents(spec, shape), generator) for spec in specs}
 
 
-def _extents(spec: TensorSpec, shape: Shape) -> tuple[int, ...]:
+def extents(spec: TensorSpec, shape: Shape) -> tuple[int, ...]:
     names = spec.dim_names or (None,) * len(spec.shape or ())
     sizes = []
     for axis, (extent, name) in enumerate(zip(spec.shape or (), names, strict=True)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ziggurat._native import Graph, GraphBuilder, quantize_rows, usable_isas
+from ziggurat._native import Graph, GraphBuilder, kv_cache_bytes, quantize_rows, usable_isas
 from ziggurat.engine.engine import Engine, default_engine
 from ziggurat.engine.events import TokenEvent
 from ziggurat.engine.generator import Generator
@@ -19,6 +19,7 @@ __all__ = [
     "Plan",
     "TokenEvent",
     "default_engine",
+    "kv_cache_bytes",
     "quantize_rows",
     "usable_isas",
 ]

@@ -21,6 +21,8 @@ class Engine:
             cgroup's memory.
         isa: the instruction set of the CPU kernels, one of `ziggurat.engine.usable_isas()`. Default: the strongest.
         cache_dir: where packed weights may be kept between processes. Accepted and not used yet.
+        purge_after: seconds that memory may wait unused before it goes back to the operating system; 0: for ever.
+        defragment_above: the share of waiting memory outside its largest piece above which weights move together.
 
     Raises:
         InvalidArgument: an option that this machine cannot serve; the message lists what it can.
@@ -36,13 +38,18 @@ class Engine:
         memory_limit: int | None = None,
         isa: str | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
+        *,
+        purge_after: float = 10.0,
+        defragment_above: float = 0.3,
     ) -> None:
         if threads is not None and threads < 1:
             raise InvalidArgument(f"threads must be at least 1, not {threads}")
         if memory_limit is not None and memory_limit < 1:
             raise InvalidArgument(f"memory_limit must be at least 1 byte, not {memory_limit}")
         self.cache_dir = cache_dir
-        self._core: _native.Engine | None = _native.Engine(threads or 0, memory_limit or 0, isa)
+        self._core: _native.Engine | None = _native.Engine(
+            threads or 0, memory_limit or 0, isa, purge_after, defragment_above
+        )
 
     @property
     def core(self) -> _native.Engine:
@@ -70,7 +77,9 @@ class Engine:
         return self.core.memory()
 
     def pools(self) -> list[dict[str, Any]]:
-        """For each pool: pool, hits, misses, used, cached, reserved, largest_free (bytes) and fragmentation (0..1)."""
+        """For each pool: pool, hits, misses, used, cached, reserved, largest_free, moved, released (bytes),
+        fragmentation (0..1) and defragmentations.
+        """
         return self.core.pools()
 
     def devices(self) -> list[dict[str, str]]:
@@ -80,6 +89,14 @@ class Engine:
     def purge(self) -> None:
         """Gives cached memory back to the operating system."""
         self.core.purge()
+
+    def defragment(self) -> dict[str, Any]:
+        """Puts idle memory together now: weights that no run holds move into holes, what waits goes back to the system.
+
+        Returns:
+            `moved` and `released` bytes, and the pools `before` and `after`.
+        """
+        return self.core.defragment()
 
     def close(self) -> None:
         """Lets go of the core. Models loaded with it keep it alive until they are closed."""

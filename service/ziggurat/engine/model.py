@@ -78,10 +78,11 @@ class Model:
         optimize: bool = True,
         disabled_passes: Sequence[str] = (),
         keep_constants: bool = False,
+        measure: bool = False,
         warnings: Sequence[str] = (),
     ) -> None:
         self._core: _native.Model | None = _native.Model(
-            engine.core, graph, device, threads or 0, optimize, list(disabled_passes), keep_constants
+            engine.core, graph, device, threads or 0, optimize, list(disabled_passes), keep_constants, measure
         )
         self.engine = engine
         self.on_failure: Callable[[Model, Mapping[str, Any], Exception], None] | None = None  # sees runs that raise
@@ -175,6 +176,31 @@ class Model:
     def memory(self) -> dict[str, int]:
         """Bytes this model holds: `weights` kept as they came (packed ones are the engine's, shared)."""
         return {"weights": self._live.weight_bytes}
+
+    def load_need(self) -> dict[str, int]:
+        """Bytes that loading takes: `packed` weights in the kernels' order (equal ones of several models are held
+        once), `constants` kept as they came, and for a while `largest_source`, the largest weight as stored.
+        """
+        return self._live.load_need()
+
+    def run_need(self, shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
+        """What one run takes, by the shapes of its inputs.
+
+        Returns:
+            Bytes of the `slab` for intermediate results, kernels' `scratch` and `outputs`; `dynamic_steps`, whose
+            results' sizes only running tells: theirs come on top.
+
+        Raises:
+            InvalidArgument: a shape is missing or does not fit.
+        """
+        missing = [
+            spec.name
+            for spec, tensor in zip(self._inputs, self._is_tensor, strict=True)
+            if tensor and spec.name not in shapes
+        ]
+        if missing:
+            raise InvalidArgument(f"no shape given for {', '.join(map(repr, missing))}")
+        return self._live.run_need([list(shapes[name]) if name in shapes else None for name in self._input_names])
 
     def close(self) -> None:
         """Gives the model's memory back once its last run has ended. Arrays already returned stay valid."""

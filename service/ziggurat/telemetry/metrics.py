@@ -168,6 +168,9 @@ class StateCollector(Collector):
         fragmentation = GaugeMetricFamily(
             "ziggurat_pool_fragmentation_ratio", "Share of idle memory outside the largest free piece", labels=("pool",)
         )
+        defragmentations = CounterMetricFamily(
+            "ziggurat_pool_defragmentations", "Times that a pool's blocks were moved together", labels=("pool",)
+        )
         for pool in self._pools():
             name, hits, misses = str(pool["pool"]), pool["hits"], pool["misses"]
             allocations.add_metric((name, "hit"), hits)
@@ -176,7 +179,8 @@ class StateCollector(Collector):
             for state in ("used", "cached", "reserved", "largest_free"):
                 size.add_metric((name, state), pool[state])
             fragmentation.add_metric((name,), pool["fragmentation"])
-        yield from (allocations, ratio, size, fragmentation)
+            defragmentations.add_metric((name,), pool["defragmentations"])
+        yield from (allocations, ratio, size, fragmentation, defragmentations)
 
     def _collect_engine(self) -> Iterator[Metric]:
         memory = GaugeMetricFamily(

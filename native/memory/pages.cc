@@ -1,0 +1,46 @@
+#include "memory/pages.h"
+
+#include <sys/mman.h>
+
+#include <cstdint>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
+namespace ziggurat {
+
+std::byte* MapPages(size_t bytes) {
+  if (bytes < kHugePage) {
+    void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return data == MAP_FAILED ? nullptr : static_cast<std::byte*>(data);
+  }
+  // One huge page more than asked for holds an aligned start; what is before and behind goes back at once.
+  void* raw = mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (raw == MAP_FAILED) return nullptr;
+  const uintptr_t start = reinterpret_cast<uintptr_t>(raw);
+  const uintptr_t aligned = (start + kHugePage - 1) / kHugePage * kHugePage;
+  if (aligned > start) munmap(raw, aligned - start);
+  if (const size_t tail = start + kHugePage - aligned) munmap(reinterpret_cast<void*>(aligned + bytes), tail);
+  madvise(reinterpret_cast<void*>(aligned), bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+  return reinterpret_cast<std::byte*>(aligned);
+}
+
+void UnmapPages(std::byte* data, size_t bytes) {
+  PermitAccess(data, bytes);  // whatever is mapped here next
+  munmap(data, bytes);
+}
+
+void DiscardPages(std::byte* data, size_t bytes) { madvise(data, bytes, MADV_DONTNEED); }
+
+#if defined(__SANITIZE_ADDRESS__)
+void ForbidAccess(const std::byte* data, size_t bytes) { __asan_poison_memory_region(data, bytes); }
+void PermitAccess(const std::byte* data, size_t bytes) { __asan_unpoison_memory_region(data, bytes); }
+bool IsForbidden(const std::byte* data) { return __asan_address_is_poisoned(data); }
+#else
+void ForbidAccess(const std::byte*, size_t) {}
+void PermitAccess(const std::byte*, size_t) {}
+bool IsForbidden(const std::byte*) { return false; }
+#endif
+
+}  // namespace ziggurat
