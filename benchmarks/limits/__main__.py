@@ -13,16 +13,16 @@ RELEASE = ROOT / "build" / "release"  # what tools/setup configures
 ALONE = ROOT / "build" / "limits"  # where there is no such build
 
 
-def build() -> Path:
-    """The program, built anew where a source changed."""
+def build(target: str = "limits") -> Path:
+    """A native program of the benchmarks, built anew where a source changed."""
     folder = RELEASE if (RELEASE / "build.ninja").exists() else ALONE
     # Beside the interpreter lie the tools of its environment, activated or not.
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     configure = ["cmake", "-S", str(ROOT / "native"), "-B", str(folder), "-G", "Ninja", "-DZIGGURAT_LIMITS=ON"]
     subprocess.run(configure, check=True, stdout=subprocess.DEVNULL, env=environment)
-    command = ["cmake", "--build", str(folder), "--target", "limits"]
+    command = ["cmake", "--build", str(folder), "--target", target]
     subprocess.run(command, check=True, stdout=sys.stderr, env=environment)
-    return folder / "limits"
+    return folder / target
 
 
 def multiply_add_peak(threads: int) -> float:
