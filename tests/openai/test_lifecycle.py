@@ -47,7 +47,7 @@ def test_prompt_tokens_that_wait_are_bounded(repository: Path) -> None:
 
 
 def test_a_deadline_ends_an_answer(repository: Path) -> None:
-    with serving(repository, language={"timeout": 0.2}) as running, Raw(running.port) as raw:
+    with serving(repository, language={"timeout": 0.01}) as running, Raw(running.port) as raw:
         begin = time.monotonic()
         reply = post(raw, COMPLETIONS, LONG)
         assert reply.status == 504 and problem(reply)["type"] == "timeout_error"
@@ -66,7 +66,7 @@ def test_a_stop_lets_streams_finish_within_the_grace(repository: Path) -> None:
 
 
 def test_after_the_grace_streams_end_by_an_error(repository: Path) -> None:
-    with serving(repository, server={"grace": 0.3}) as running:
+    with serving(repository, server={"grace": 0.1}) as running:
         with Events(running.port, COMPLETIONS, {**LONG, "n": 32, "stream": True}) as events:
             chunks = events.chunks()
             text = next(chunks)
