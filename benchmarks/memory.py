@@ -99,13 +99,13 @@ def churn() -> dict[str, Any]:
         while len(models) > 20:
             models.pop(generator.randrange(len(models))).close()
         if turn % 10 == 9:
-            before.append(_medium(engine)["fragmentation"])
+            before.append(_weights(engine)["fragmentation"])
             report = engine.defragment()
             moved += report["moved"]
-            after.append(_medium(engine)["fragmentation"])
-    medium = _medium(engine)
+            after.append(_weights(engine)["fragmentation"])
+    weights = _weights(engine)
     found = {"before": statistics.mean(before), "most_before": max(before), "after": statistics.mean(after)}
-    found |= {"most_after": max(after), "moved": moved, "reserved": medium["reserved"], "used": medium["used"]}
+    found |= {"most_after": max(after), "moved": moved, "reserved": weights["reserved"], "used": weights["used"]}
     print(f"fragmentation before {found['before']:.0%} (most {found['most_before']:.0%}), after {found['after']:.0%} "
           f"(most {found['most_after']:.0%}); {moved >> 20} MiB moved in 30 turns, {found['reserved'] >> 20} MiB held "
           f"for {found['used'] >> 20} MiB in use")  # fmt: skip
@@ -113,8 +113,8 @@ def churn() -> dict[str, Any]:
     return found
 
 
-def _medium(engine: Any) -> dict[str, Any]:
-    return next(pool for pool in engine.pools() if pool["pool"] == "medium")
+def _weights(engine: Any) -> dict[str, Any]:
+    return next(pool for pool in engine.pools() if pool["pool"] == "weights")
 
 
 def requests() -> dict[str, Any]:

@@ -12,7 +12,7 @@ namespace py = pybind11;
 
 namespace {
 
-py::list PoolsFrom(const std::array<PoolStats, 3>& pools) {
+py::list PoolsFrom(const AllPoolStats& pools) {
   py::list out;
   for (const PoolStats& stats : pools) {
     py::dict entry;

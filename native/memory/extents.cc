@@ -9,7 +9,14 @@
 namespace ziggurat {
 
 ExtentHeap::~ExtentHeap() {
-  for (const auto& region : regions_) UnmapPages(region->data, region->bytes);
+  for (const auto& region : regions_) {
+    if (region.get() != range_) {
+      UnmapPages(region->data, region->bytes);
+      continue;
+    }
+    DecommitPages(region->data, region->bytes);
+    ReleaseAddresses(region->data, range_bytes_);
+  }
 }
 
 // Below sixteen granules a list a size; then sixteen lists a power of two.
@@ -29,6 +36,11 @@ Extent* ExtentHeap::NewExtent() {
   spare_ = extent->newer;
   *extent = {};
   return extent;
+}
+
+void ExtentHeap::Retire(Extent* extent) {
+  extent->newer = spare_;
+  spare_ = extent;
 }
 
 void ExtentHeap::Insert(Extent* extent) {
@@ -87,7 +99,7 @@ void ExtentHeap::Cut(Extent* extent, size_t bytes) {
     rest->freed_at = extent->freed_at;
     rest->before = extent;
     rest->after = extent->after;
-    if (rest->after) rest->after->before = rest;
+    (rest->after ? rest->after->before : rest->region->last) = rest;
     extent->after = rest;
     extent->bytes = bytes;
     Insert(rest);
@@ -99,11 +111,7 @@ Extent* ExtentHeap::Take(size_t bytes, bool& warm) {
   bytes = Rounded(std::max<size_t>(bytes, 1));
   Extent* extent = Find(bytes);
   if (!extent) return nullptr;
-  if (!spare_) {  // what may throw comes first
-    Extent* fresh = NewExtent();
-    fresh->newer = spare_;
-    spare_ = fresh;
-  }
+  if (!spare_) Retire(NewExtent());  // what may throw comes first
   Remove(extent);
   Cut(extent, bytes);
   warm = extent->resident == bytes;
@@ -129,11 +137,48 @@ void ExtentHeap::Add(std::byte* data, size_t bytes) {
     throw;
   }
   Region* region = regions_.back().get();
-  *region = {data, bytes, 0, extent};
+  *region = {data, bytes, 0, extent, extent};
   extent->data = data, extent->bytes = bytes, extent->region = region, extent->freed_at = age_;
   mapped_ += bytes;
   ForbidAccess(data, bytes);
   Insert(extent);
+}
+
+bool ExtentHeap::Grow(size_t bytes) {
+  if (!range_bytes_) return false;
+  if (!range_) {
+    auto region = std::make_unique<Region>();
+    regions_.reserve(regions_.size() + 1);
+    region->data = ReserveAddresses(range_bytes_);
+    if (!region->data) {
+      range_bytes_ = 0;
+      return false;
+    }
+    range_ = region.get();
+    regions_.push_back(std::move(region));
+  }
+  const size_t grown = RegionBytes(bytes);
+  if (grown > range_bytes_ - range_->bytes) return false;
+  Extent* extent = NewExtent();
+  std::byte* data = range_->data + range_->bytes;
+  if (!CommitPages(data, grown)) {
+    Retire(extent);
+    return false;
+  }
+  extent->data = data, extent->bytes = grown, extent->region = range_, extent->freed_at = age_;
+  extent->before = range_->last;
+  (range_->last ? range_->last->after : range_->first) = extent;
+  range_->last = extent;
+  range_->bytes += grown;
+  mapped_ += grown;
+  ForbidAccess(data, grown);
+  if (Extent* before = extent->before; before && !before->taken) {
+    Remove(before);
+    Absorb(before);
+    extent = before;
+  }
+  Insert(extent);
+  return true;
 }
 
 // Takes the free extent behind a free one in.
@@ -144,9 +189,8 @@ void ExtentHeap::Absorb(Extent* extent) {
   extent->bytes += gone->bytes;
   extent->freed_at = std::max(extent->freed_at, gone->freed_at);
   extent->after = gone->after;
-  if (extent->after) extent->after->before = extent;
-  gone->newer = spare_;
-  spare_ = gone;
+  (extent->after ? extent->after->before : extent->region->last) = extent;
+  Retire(gone);
 }
 
 void ExtentHeap::Give(Extent* extent) {
@@ -170,19 +214,41 @@ void ExtentHeap::Give(Extent* extent) {
 }
 
 void ExtentHeap::DropRegion(Region* region) {
-  Extent* extent = region->first;
-  extent->newer = spare_;
-  spare_ = extent;
+  Retire(region->first);
   UnmapPages(region->data, region->bytes);
   mapped_ -= region->bytes;
   std::erase_if(regions_, [&](const auto& one) { return one.get() == region; });
 }
 
+// The free extent at the end of the range, but for what shares a huge page with the block before it.
+size_t ExtentHeap::ShrinkRange(Extent* last) {
+  const size_t resident = last->resident;
+  const size_t start = (last->data - range_->data + kHugePage - 1) / kHugePage * kHugePage;
+  const size_t gone = range_->bytes - start;
+  if (!gone) return 0;
+  Remove(last);
+  DecommitPages(range_->data + start, gone);
+  last->bytes -= gone;
+  last->resident = std::min(resident, last->bytes);
+  range_->bytes = start;
+  mapped_ -= gone;
+  const size_t released = resident - last->resident;
+  if (last->bytes) {
+    Insert(last);
+  } else {
+    range_->last = last->before;
+    (last->before ? last->before->after : range_->first) = nullptr;
+    Retire(last);
+  }
+  return released;
+}
+
 // Of a free extent: the whole region where it is one, else the huge pages that lie inside altogether; taking smaller
 // ones would break what the system has put together.
 size_t ExtentHeap::ReleaseExtent(Extent* extent) {
+  if (EndsRange(*extent)) return ShrinkRange(extent);
   const size_t resident = extent->resident;
-  if (extent->bytes == extent->region->bytes) {
+  if (extent->region != range_ && extent->bytes == extent->region->bytes) {
     Remove(extent);
     DropRegion(extent->region);
     return resident;
@@ -202,34 +268,31 @@ size_t ExtentHeap::Release(uint32_t age) {
   std::vector<Extent*> idle;
   for (Extent* list : lists_)
     for (Extent* extent = list; extent; extent = extent->newer)
-      if (extent->freed_at < age && (extent->resident || extent->bytes == extent->region->bytes))
+      if (extent->freed_at < age && (extent->resident || EndsRange(*extent) || extent->bytes == extent->region->bytes))
         idle.push_back(extent);
   for (Extent* extent : idle) released += ReleaseExtent(extent);
   return released;
 }
 
-// A free extent with room, in a region with more in use; of equally full ones the lower.
-Extent* ExtentHeap::FindFuller(const Extent& extent) const {
-  Extent* best = nullptr;
-  const auto fuller = [](const Region& a, const Region& b) {
-    return a.live != b.live ? a.live > b.live : a.data < b.data;
+// A free extent with room, in a region with more in use or further down in the same; the best of them in that order.
+Extent* ExtentHeap::FindBetter(const Extent& extent) const {
+  const auto better = [](const Extent& a, const Extent& b) {
+    if (a.region->live != b.region->live) return a.region->live > b.region->live;
+    return a.data < b.data;
   };
+  const Extent* best = &extent;
+  Extent* found = nullptr;
   for (int list = ListOf(extent.bytes / granule_); list < kPowers * kSteps; ++list)
     for (Extent* one = lists_[list]; one; one = one->newer)
-      if (one->bytes >= extent.bytes && fuller(*one->region, *extent.region))
-        if (!best || fuller(*one->region, *best->region)) best = one;
-  return best;
+      if (one->bytes >= extent.bytes && better(*one, *best)) best = found = one;
+  return found;
 }
 
-Extent* ExtentHeap::Improve(Extent* extent) {
+Extent* ExtentHeap::MoveIntoHole(Extent* extent) {
   ZIGGURAT_CHECK(extent->taken);
-  Extent* place = FindFuller(*extent);
-  if (!place) return extent->before && !extent->before->taken ? Slide(extent) : nullptr;
-  if (!spare_) {
-    Extent* fresh = NewExtent();
-    fresh->newer = spare_;
-    spare_ = fresh;
-  }
+  Extent* place = FindBetter(*extent);
+  if (!place) return nullptr;
+  if (!spare_) Retire(NewExtent());
   Remove(place);
   Cut(place, extent->bytes);
   place->taken = true;
@@ -243,7 +306,9 @@ Extent* ExtentHeap::Improve(Extent* extent) {
 
 // The extent and the hole before it change places.
 Extent* ExtentHeap::Slide(Extent* extent) {
+  ZIGGURAT_CHECK(extent->taken);
   Extent* hole = extent->before;
+  if (!hole || hole->taken) return nullptr;
   Remove(hole);
   PermitAccess(hole->data, hole->bytes);
   std::memmove(hole->data, extent->data, extent->bytes);
@@ -254,7 +319,7 @@ Extent* ExtentHeap::Slide(Extent* extent) {
   extent->before = hole->before;
   (extent->before ? extent->before->after : extent->region->first) = extent;
   hole->after = extent->after;
-  if (hole->after) hole->after->before = hole;
+  (hole->after ? hole->after->before : hole->region->last) = hole;
   hole->before = extent;
   extent->after = hole;
   ForbidAccess(hole->data, hole->bytes);

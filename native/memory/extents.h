@@ -33,7 +33,7 @@ struct Region {
   std::byte* data = nullptr;
   size_t bytes = 0;
   size_t live = 0;  // taken
-  Extent* first = nullptr;
+  Extent *first = nullptr, *last = nullptr;
 };
 
 struct HeapStats {
@@ -47,9 +47,10 @@ struct HeapStats {
 class ExtentHeap {
  public:
   // Sizes are rounded up to `granule`, a power of two. A region has at least `region` bytes, and grows with the heap to
-  // `most_region`, so that a large heap has few.
-  ExtentHeap(size_t granule, size_t region, size_t most_region)
-      : granule_(granule), region_(region), most_region_(most_region) {}
+  // `most_region`, so that a large heap has few. With `range`, addresses of that many bytes are set aside for one
+  // region that grows in place, and whose end goes back: moving its blocks together leaves one free piece.
+  ExtentHeap(size_t granule, size_t region, size_t most_region, size_t range = 0)
+      : granule_(granule), region_(region), most_region_(most_region), range_bytes_(range) {}
   ~ExtentHeap();
   ExtentHeap(const ExtentHeap&) = delete;
   ExtentHeap& operator=(const ExtentHeap&) = delete;
@@ -57,6 +58,8 @@ class ExtentHeap {
   // A free extent of at least `bytes`, cut to size, or null where none has room. `warm`: all of it has memory behind
   // it.
   Extent* Take(size_t bytes, bool& warm);
+  // Extends the range by RegionBytes(bytes); false where there is none or it cannot grow: then a region is added.
+  bool Grow(size_t bytes);
   // Takes in a region that MapPages gave, of RegionBytes(bytes).
   void Add(std::byte* data, size_t bytes);
   size_t RegionBytes(size_t bytes) const;
@@ -67,10 +70,11 @@ class ExtentHeap {
   size_t Release(uint32_t age);
   // What is freed from now on is of this age.
   void SetAge(uint32_t age) { age_ = age; }
-  // Moves a taken extent to where it leaves less scattered room, if there is such a place: into a hole of a fuller
-  // region, else down over the hole before it. Returns the extent that has the contents now, or null. Nobody may use
-  // the memory meanwhile.
-  Extent* Improve(Extent* extent);
+  // Two ways to move a taken extent to where it leaves less scattered room: into a hole of a fuller region or further
+  // down in its own, and down over the hole before it. Both return the extent that has the contents now, or null where
+  // there is no such place. Nobody may use the memory meanwhile.
+  Extent* MoveIntoHole(Extent* extent);
+  Extent* Slide(Extent* extent);
   size_t cached() const { return cached_; }
   HeapStats Stats() const;
 
@@ -83,14 +87,18 @@ class ExtentHeap {
   void Insert(Extent* extent);
   void Remove(Extent* extent);
   Extent* Find(size_t bytes) const;
-  Extent* FindFuller(const Extent& extent) const;
+  Extent* FindBetter(const Extent& extent) const;
   void Cut(Extent* extent, size_t bytes);
   void Absorb(Extent* extent);
-  Extent* Slide(Extent* extent);
+  bool EndsRange(const Extent& extent) const { return extent.region == range_ && !extent.after; }
   size_t ReleaseExtent(Extent* extent);
+  size_t ShrinkRange(Extent* last);
   void DropRegion(Region* region);
+  void Retire(Extent* extent);
 
   const size_t granule_, region_, most_region_;
+  size_t range_bytes_;       // 0: none was asked for, or the system refused
+  Region* range_ = nullptr;  // one of regions_, whose bytes are those committed
   uint32_t age_ = 0;
   size_t used_ = 0, cached_ = 0, mapped_ = 0;
   uint64_t powers_ = 0;                    // which powers of two have a list that is not empty

@@ -15,20 +15,26 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
     pool_ = std::move(other.pool_);
     data_ = std::exchange(other.data_, nullptr);
     bytes_ = std::exchange(other.bytes_, 0);
+    tier_ = std::exchange(other.tier_, nullptr);
     extent_ = std::exchange(other.extent_, nullptr);
   }
   return *this;
 }
 
 void Buffer::Release() {
-  if (data_) pool_->Free(std::exchange(data_, nullptr), std::exchange(bytes_, 0), std::exchange(extent_, nullptr));
+  if (data_) pool_->Free(data_, bytes_, tier_, extent_);
+  data_ = nullptr, bytes_ = 0, tier_ = nullptr, extent_ = nullptr;
   pool_.reset();
 }
 
 Pool::Pool(size_t most_cached, size_t most, std::shared_ptr<Faults> faults, bool plain)
     : most_cached_(most_cached), most_(most), faults_(std::move(faults)), plain_(plain) {}
 
-Buffer Pool::Allocate(size_t bytes) {
+Buffer Pool::Allocate(size_t bytes) { return AllocateFrom(bytes <= kLargestMedium ? medium_ : large_, bytes); }
+
+Buffer Pool::AllocateMovable(size_t bytes) { return AllocateFrom(weights_, bytes); }
+
+Buffer Pool::AllocateFrom(PoolTier& tier, size_t bytes) {
   if (faults_) faults_->Check();
   if (bytes > (size_t{1} << 60)) throw Error(Code::kOutOfMemory, "cannot allocate ", FormatBytes(bytes));
   Buffer buffer;
@@ -42,7 +48,8 @@ Buffer Pool::Allocate(size_t bytes) {
     if (!buffer.data_) buffer.data_ = TakeSmall(size_class);
     buffer.bytes_ = kSmall.bytes[size_class];
   } else {
-    buffer.extent_ = TakeExtent(TierOf(bytes), bytes);
+    buffer.tier_ = &tier;
+    buffer.extent_ = TakeExtent(tier, bytes);
     buffer.data_ = buffer.extent_->data;
     buffer.bytes_ = buffer.extent_->bytes;
   }
@@ -52,14 +59,15 @@ Buffer Pool::Allocate(size_t bytes) {
 
 std::byte* Pool::TakeSmall(int size_class) {
   while (true) {
-    small_.Add(Map(kHugePage, kSmall.bytes[size_class]));
+    MakeRoom(kHugePage);
+    if (!small_.Grow()) small_.Add(Map(kHugePage, kSmall.bytes[size_class]));
     // Others may have been quicker to use up what was added.
     if (std::byte* data = small_.Take(size_class)) return data;
   }
 }
 
-Extent* Pool::TakeExtent(Tier& tier, size_t bytes) {
-  for (std::byte* region = nullptr;;) {
+Extent* Pool::TakeExtent(PoolTier& tier, size_t bytes) {
+  while (true) {
     size_t region_bytes;
     {
       std::lock_guard lock(tier.mutex);
@@ -70,15 +78,23 @@ Extent* Pool::TakeExtent(Tier& tier, size_t bytes) {
         return extent;
       }
     }
-    region = Map(region_bytes, bytes);
+    MakeRoom(region_bytes);
+    {
+      std::lock_guard lock(tier.mutex);
+      if (tier.heap.Grow(bytes)) continue;
+    }
+    std::byte* region = Map(region_bytes, bytes);
     std::lock_guard lock(tier.mutex);
     tier.heap.Add(region, region_bytes);
   }
 }
 
-// What waits goes first where the system or the engine's limit has no room beside it.
-std::byte* Pool::Map(size_t region, size_t wanted) {
+// What waits goes first where the engine's limit has no room beside it.
+void Pool::MakeRoom(size_t region) {
   if (Mapped() + region > most_) Purge();
+}
+
+std::byte* Pool::Map(size_t region, size_t wanted) {
   std::byte* data = MapPages(region);
   if (!data) {
     Purge();
@@ -96,19 +112,18 @@ size_t Pool::Mapped() const {
   return sum;
 }
 
-void Pool::Free(std::byte* data, size_t bytes, Extent* extent) {
+void Pool::Free(std::byte* data, size_t bytes, PoolTier* tier, Extent* extent) {
   if (plain_) return std::free(data);
   if (!extent) return small_.Give(data, SmallClassOf(bytes));
-  Tier& tier = TierOf(bytes);
-  std::lock_guard lock(tier.mutex);
-  tier.heap.Give(extent);
-  if (tier.heap.cached() > most_cached_) tier.released += tier.heap.Release(~0u);
+  std::lock_guard lock(tier->mutex);
+  tier->heap.Give(extent);
+  if (tier->heap.cached() > most_cached_) tier->released += tier->heap.Release(~0u);
 }
 
 size_t Pool::ReleaseAll(uint32_t age) {
   size_t released = small_.Release(age);
   small_released_ += released;
-  for (Tier* tier : {&medium_, &large_}) {
+  for (PoolTier* tier : Tiers()) {
     std::lock_guard lock(tier->mutex);
     const size_t bytes = tier->heap.Release(age);
     tier->released += bytes;
@@ -120,7 +135,7 @@ size_t Pool::ReleaseAll(uint32_t age) {
 size_t Pool::Age() {
   const uint32_t age = ++age_;
   small_.SetAge(age);
-  for (Tier* tier : {&medium_, &large_}) {
+  for (PoolTier* tier : Tiers()) {
     std::lock_guard lock(tier->mutex);
     tier->heap.SetAge(age);
   }
@@ -129,40 +144,46 @@ size_t Pool::Age() {
 
 size_t Pool::Purge() { return ReleaseAll(~0u); }
 
-bool Pool::Improve(Buffer& buffer) {
+bool Pool::Move(Buffer& buffer, Extent* (ExtentHeap::*how)(Extent*)) {
   if (!buffer.extent_) return false;
-  Tier& tier = TierOf(buffer.bytes_);
-  std::lock_guard lock(tier.mutex);
-  Extent* better = tier.heap.Improve(buffer.extent_);
+  std::lock_guard lock(buffer.tier_->mutex);
+  Extent* better = (buffer.tier_->heap.*how)(buffer.extent_);
   if (!better) return false;
   buffer.extent_ = better;
   buffer.data_ = better->data;
-  tier.moved += better->bytes;
+  buffer.tier_->moved += better->bytes;
   return true;
 }
 
-void Pool::CountDefragmentation(const std::array<PoolStats, 3>& before) {
-  for (auto [tier, stats] : {std::pair{&medium_, &before[1]}, {&large_, &before[2]}}) {
-    std::lock_guard lock(tier->mutex);
-    if (tier->moved > stats->moved) ++tier->defragmentations;
+bool Pool::MoveIntoHole(Buffer& buffer) { return Move(buffer, &ExtentHeap::MoveIntoHole); }
+
+bool Pool::Slide(Buffer& buffer) { return Move(buffer, &ExtentHeap::Slide); }
+
+void Pool::CountDefragmentation(const AllPoolStats& before) {
+  const auto tiers = Tiers();
+  for (size_t i = 0; i < tiers.size(); ++i) {
+    std::lock_guard lock(tiers[i]->mutex);
+    if (tiers[i]->moved > before[i + 1].moved) ++tiers[i]->defragmentations;
   }
 }
 
-std::array<PoolStats, 3> Pool::Stats() const {
-  std::array<PoolStats, 3> all;
+AllPoolStats Pool::Stats() const {
+  AllPoolStats all;
   const SmallStats small = small_.Stats();
   all[0] = {"small", small.hits, small.misses,   small.used, small.cached, 0, small.largest_free, 0,
             0,       0,          small_released_};
-  size_t waiting[3] = {small.free_spans, 0, 0};
-  for (int i = 1; i < 3; ++i) {
-    const Tier& tier = i == 1 ? medium_ : large_;
+  size_t waiting[4] = {small.free_spans, 0, 0, 0};
+  constexpr std::string_view kNames[] = {"medium", "large", "weights"};
+  const PoolTier* tiers[] = {&medium_, &large_, &weights_};
+  for (int i = 1; i < 4; ++i) {
+    const PoolTier& tier = *tiers[i - 1];
     std::lock_guard lock(tier.mutex);
     const HeapStats heap = tier.heap.Stats();
-    all[i] = {i == 1 ? "medium" : "large", tier.hits, tier.misses,           heap.used,  heap.cached,  0,
-              heap.largest_free,           0,         tier.defragmentations, tier.moved, tier.released};
+    all[i] = {kNames[i - 1],     tier.hits, tier.misses,           heap.used,  heap.cached,  0,
+              heap.largest_free, 0,         tier.defragmentations, tier.moved, tier.released};
     waiting[i] = heap.cached;
   }
-  for (int i = 0; i < 3; ++i) {
+  for (int i = 0; i < 4; ++i) {
     all[i].reserved = all[i].used + all[i].cached;
     if (waiting[i])
       all[i].fragmentation = 1.0 - static_cast<double>(all[i].largest_free) / static_cast<double>(waiting[i]);

@@ -191,9 +191,20 @@ void SmallPool::GiveToSpan(std::byte* data, int size_class) {
   heap_.Give(span->extent);
 }
 
+bool SmallPool::Grow() {
+  std::lock_guard lock(mutex_);
+  if (!heap_.Grow(kHugePage)) return false;
+  CountMiss();
+  return true;
+}
+
 void SmallPool::Add(std::byte* region) {
   std::lock_guard lock(mutex_);
   heap_.Add(region, kHugePage);
+  CountMiss();
+}
+
+void SmallPool::CountMiss() {
   ++misses_;
   --hits_;  // of the Take that follows
 }

@@ -25,8 +25,9 @@ struct SmallStats {
 // Thread-safe.
 class SmallPool {
  public:
-  // A block of a class. Null where the system must be asked first: Add a region of kHugePage then.
+  // A block of a class. Null where the system must be asked first: Grow, or Add a region of kHugePage where that fails.
   std::byte* Take(int size_class);
+  bool Grow();
   void Add(std::byte* region);
   // Throws kInternal for what is not a block that is out, as far as it is seen: always once it comes to the spans,
   // at once under AddressSanitizer.
@@ -41,6 +42,7 @@ class SmallPool {
 
  private:
   static constexpr size_t kSpan = 256 << 10;
+  static constexpr size_t kRange = size_t{16} << 30;  // of addresses
   static constexpr int kCaches = 16, kMostBlocks = 16;
   static constexpr size_t kCacheBytes = 256 << 10;
 
@@ -66,12 +68,13 @@ class SmallPool {
   std::byte* TakeFromSpan(int size_class);
   void GiveToSpan(std::byte* data, int size_class);
   Span* NewSpan(int size_class);
+  void CountMiss();
 
   std::array<Cache, kCaches> caches_;
   std::atomic<uint32_t> age_{0};
 
   std::mutex mutex_;  // guards what follows; taken after a cache, never before one
-  ExtentHeap heap_{kSpan, kHugePage, kHugePage};
+  ExtentHeap heap_{kSpan, kHugePage, kHugePage, kRange};
   std::array<Span*, kSmallClasses> partial_{};  // spans with a free block, by class
   uint64_t hits_ = 0, misses_ = 0;
   int64_t out_ = 0;

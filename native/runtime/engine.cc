@@ -55,7 +55,7 @@ DefragmentReport Engine::Defragment() {
   report.before = memory_->Stats();
   // Twice: moves free what only then is in one piece.
   memory_->Purge();
-  weights_.Compact();
+  weights_.Compact(0);
   memory_->Purge();
   memory_->CountDefragmentation(report.before);
   report.after = memory_->Stats();
@@ -66,21 +66,26 @@ DefragmentReport Engine::Defragment() {
   return report;
 }
 
+void Engine::CompactIfScattered(const AllPoolStats& before) {
+  const PoolStats& weights = before.back();
+  // Below this there is nothing to gain that would be worth the moves, and a run's wait for one.
+  const size_t worth = std::max<size_t>(256 << 10, weights.used / 128);
+  if (weights.fragmentation <= defragment_above_ || weights.cached - weights.largest_free <= worth) return;
+  weights_.Compact(defragment_above_ / 2);
+  memory_->CountDefragmentation(before);
+}
+
+void Engine::Settle() {
+  memory_->Purge();
+  CompactIfScattered(memory_->Stats());
+}
+
 bool Engine::Tend() {
   memory_->Age();
-  const auto before = memory_->Stats();
+  const AllPoolStats before = memory_->Stats();
   uint64_t requests = 0;
-  bool scattered = false;
-  for (const PoolStats& one : before) {
-    requests += one.hits + one.misses;
-    // Below this there is nothing to gain that would be worth a run's wait for a move.
-    constexpr size_t kWorth = 4 << 20;
-    scattered |= one.fragmentation > defragment_above_ && one.cached - one.largest_free > kWorth;
-  }
-  if (scattered) {
-    weights_.Compact();
-    memory_->CountDefragmentation(before);
-  }
+  for (const PoolStats& one : before) requests += one.hits + one.misses;
+  CompactIfScattered(before);
   // What has waited for two turns is gone by then.
   quiet_turns_ = requests == requests_seen_ ? quiet_turns_ + 1 : 0;
   requests_seen_ = requests;

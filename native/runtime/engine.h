@@ -31,7 +31,7 @@ struct EngineOptions {
 
 // What a defragmentation found and did.
 struct DefragmentReport {
-  std::array<PoolStats, 3> before, after;
+  AllPoolStats before, after;
   size_t moved = 0;     // bytes
   size_t released = 0;  // bytes that went back to the system
 };
@@ -46,6 +46,8 @@ class Engine {
   const std::string& threads_reason() const { return threads_reason_; }
 
   ThreadPool& thread_pool() { return pool_; }
+  // After a model is gone: gives back what it had, and moves weights together where memory is scattered now.
+  void Settle();
   // A run's place in the pool, under what the machine grants now. Runs that must end within 10 ms do not stand in line.
   ThreadPool::Lease Admit(std::optional<std::chrono::steady_clock::time_point> deadline, FunctionRef<void()> poll);
   // Throws kUnavailable in a forked child: threads do not survive fork(), and locks may be held there for ever.
@@ -65,6 +67,7 @@ class Engine {
   // What the housekeeper does at its pace: ages the pool, and defragments it where it is scattered above the threshold.
   // Returns whether there may be more to do soon.
   bool Tend();
+  void CompactIfScattered(const AllPoolStats& before);
   // Runs and closed models leave memory behind.
   void Nudge() {
     if (housekeeper_) housekeeper_->Nudge();

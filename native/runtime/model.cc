@@ -95,7 +95,7 @@ Model::Model(std::shared_ptr<Engine> engine, std::shared_ptr<Graph> graph, const
 Model::~Model() {
   layouts_.reset();
   plan_.reset();
-  engine_->memory()->Purge();
+  engine_->Settle();
 #if defined(__GLIBC__)
   malloc_trim(0);
 #endif

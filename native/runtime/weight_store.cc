@@ -61,7 +61,7 @@ std::shared_ptr<const PackedWeight> WeightStore::Get(const Constant& constant, s
   auto entry = std::make_shared<Entry>();
   entry->budget = budget_;
   entry->reservation = budget_->Reserve(bytes, "packing a weight");
-  entry->buffer = pool_->Allocate(bytes);
+  entry->buffer = gate ? pool_->AllocateMovable(bytes) : pool_->Allocate(bytes);
   entry->size = bytes;
   std::memset(entry->buffer.data(), 0, bytes);
   fill(entry->buffer.data());
@@ -86,12 +86,11 @@ std::vector<std::shared_ptr<WeightStore::Entry>> WeightStore::Live() const {
   std::vector<std::shared_ptr<Entry>> live;
   for (const auto& [key, weak] : entries_)
     if (auto entry = weak.lock()) live.push_back(std::move(entry));
-  // From below: each slides down behind the one before it.
   std::sort(live.begin(), live.end(), [](const auto& a, const auto& b) { return a->data() < b->data(); });
   return live;
 }
 
-bool WeightStore::Move(Entry& entry) {
+bool WeightStore::Move(Entry& entry, bool (Pool::*how)(Buffer&)) {
   std::lock_guard lock(mutex_);
   if (entry.pinned) return false;
   std::vector<std::shared_ptr<RunGate>> gates;  // outlive the locks on them
@@ -100,17 +99,22 @@ bool WeightStore::Move(Entry& entry) {
   std::vector<std::unique_lock<RunGate>> held;
   for (const auto& gate : gates)
     if (!held.emplace_back(*gate, std::try_to_lock)) return false;
-  return pool_->Improve(entry.buffer);
+  return ((*pool_).*how)(entry.buffer);
 }
 
-void WeightStore::Compact() {
-  // Each move fills a fuller region or goes down in its own, so this ends; the bound is for what runs get in the way
-  // of.
+void WeightStore::Compact(double enough) {
+  // The highest first: what it leaves is the free end. Each move fills a fuller region or goes down in its own, so this
+  // ends; the bound is for what runs get in the way of.
   constexpr int kRounds = 8;
   bool moved = true;
   for (int round = 0; moved && round < kRounds; ++round) {
     moved = false;
-    for (const auto& entry : Live()) moved |= Move(*entry);
+    const auto live = Live();
+    for (auto entry = live.rbegin(); entry != live.rend(); ++entry) moved |= Move(**entry, &Pool::MoveIntoHole);
+  }
+  for (const auto& entry : Live()) {
+    if (pool_->Stats().back().fragmentation <= enough) break;
+    Move(*entry, &Pool::Slide);
   }
 }
 

@@ -29,13 +29,14 @@ class WeightStore {
                                           FunctionRef<void(std::byte*)> fill, const std::shared_ptr<RunGate>& gate);
   // Bytes of all live entries.
   size_t bytes() const;
-  // Moves weights that no run holds to where they leave less scattered room (Pool::Improve).
-  void Compact();
+  // Moves weights that no run holds together: into holes first, which moves few bytes, then each down over the hole
+  // before it while the pool's fragmentation is above `enough`.
+  void Compact(double enough);
 
  private:
   struct Entry;
   void AddGate(Entry& entry, const std::shared_ptr<RunGate>& gate);
-  bool Move(Entry& entry);
+  bool Move(Entry& entry, bool (Pool::*how)(Buffer&));
   std::vector<std::shared_ptr<Entry>> Live() const;
 
   std::shared_ptr<Pool> pool_;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +150,8 @@ def test_idle_memory_goes_back_after_the_time_that_was_set() -> None:
             np.testing.assert_array_equal(array, first[name])
 
 
-def test_defragmenting_reports_what_it_did_and_changes_no_result(engine: ziggurat.Engine) -> None:
+def scatter(engine: ziggurat.Engine) -> Callable[[], None]:
+    """Loads many models and unloads two thirds of them; what is returned checks that the others answer as before."""
     kept, others = [], []
     for i in range(24):
         (kept if i % 3 == 0 else others).append(ziggurat.load(wide_linear(256 + 32 * i, 512, seed=i), engine=engine))
@@ -158,13 +159,37 @@ def test_defragmenting_reports_what_it_did_and_changes_no_result(engine: ziggura
     before = [model.run(feed)["y"] for model, feed in zip(kept, feeds, strict=True)]
     for model in others:
         model.close()
-    report = engine.defragment()
-    assert report["moved"] > 0
-    medium = {pool["pool"]: pool for pool in report["after"]}["medium"]
-    assert medium["fragmentation"] < 0.3 and medium["defragmentations"] == 1
-    for model, feed, expected in zip(kept, feeds, before, strict=True):
-        np.testing.assert_array_equal(model.run(feed)["y"], expected)
-    assert engine.defragment()["moved"] == 0
+
+    def check() -> None:
+        for model, feed, expected in zip(kept, feeds, before, strict=True):
+            np.testing.assert_array_equal(model.run(feed)["y"], expected)
+
+    return check
+
+
+def weights_pool(engine: ziggurat.Engine) -> dict[str, Any]:
+    return {pool["pool"]: pool for pool in engine.pools()}["weights"]
+
+
+def test_defragmenting_reports_what_it_did_and_changes_no_result() -> None:
+    with ziggurat.Engine(threads=1, defragment_above=1) as engine:
+        check = scatter(engine)
+        assert weights_pool(engine)["moved"] == 0 and weights_pool(engine)["fragmentation"] > 0.3
+        report = engine.defragment()
+        weights = {pool["pool"]: pool for pool in report["after"]}["weights"]
+        assert report["moved"] == weights["moved"] > 0
+        assert weights["fragmentation"] == 0 and weights["defragmentations"] == 1
+        check()
+        assert engine.defragment()["moved"] == 0
+
+
+def test_unloading_moves_together_what_it_left_scattered(engine: ziggurat.Engine) -> None:
+    check = scatter(engine)
+    weights = weights_pool(engine)
+    assert weights["moved"] > 0 and weights["defragmentations"] > 0
+    worth = max(256 << 10, weights["used"] // 128)
+    assert weights["fragmentation"] <= 0.3 or weights["cached"] - weights["largest_free"] <= worth
+    check()
 
 
 def test_what_is_predicted_of_a_language_model_is_what_is_reserved(tmp_path: Path) -> None:

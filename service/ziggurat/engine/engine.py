@@ -77,8 +77,8 @@ class Engine:
         return self.core.memory()
 
     def pools(self) -> list[dict[str, Any]]:
-        """For each pool: pool, hits, misses, used, cached, reserved, largest_free, moved, released (bytes),
-        fragmentation (0..1) and defragmentations.
+        """For each pool (small, medium, large, weights): pool, hits, misses, used, cached, reserved, largest_free,
+        moved, released (bytes), fragmentation (0..1) and defragmentations.
         """
         return self.core.pools()
 

@@ -1,5 +1,6 @@
 #include "memory/extents.h"
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <random>
@@ -22,6 +23,7 @@ void CheckMark(const Extent* extent, uint8_t mark) {
 Extent* Take(ExtentHeap& heap, size_t bytes) {
   bool warm = false;
   if (Extent* extent = heap.Take(bytes, warm)) return extent;
+  if (heap.Grow(bytes)) return heap.Take(bytes, warm);
   const size_t region = heap.RegionBytes(bytes);
   heap.Add(MapPages(region), region);
   return heap.Take(bytes, warm);
@@ -29,8 +31,10 @@ Extent* Take(ExtentHeap& heap, size_t bytes) {
 
 }  // namespace
 
-TEST(extents_do_not_overlap_and_grow_together_again) {
-  ExtentHeap heap(kPage, 4 << 20, 16 << 20);
+namespace {
+
+void TestExtentsDoNotOverlap(size_t range) {
+  ExtentHeap heap(kPage, 4 << 20, 16 << 20, range);
   std::mt19937 random(7);
   std::map<std::byte*, std::pair<Extent*, uint8_t>> live;
   for (int i = 0; i < 6000; ++i) {
@@ -56,6 +60,12 @@ TEST(extents_do_not_overlap_and_grow_together_again) {
   CHECK(heap.Stats().used == 0);
   heap.Release(~0u);
   CHECK(heap.Stats().mapped == 0 && heap.Stats().cached == 0);
+}
+
+}  // namespace
+
+TEST(extents_do_not_overlap_and_grow_together_again) {
+  for (const size_t range : {size_t{0}, size_t{24} << 20, size_t{1} << 30}) TestExtentsDoNotOverlap(range);
 }
 
 TEST(an_extent_given_back_twice_is_refused) {
@@ -91,8 +101,10 @@ TEST(memory_between_blocks_in_use_goes_back_in_whole_huge_pages) {
   CheckMark(first, 1), CheckMark(last, 2);
 }
 
-TEST(moving_blocks_closes_holes_and_keeps_what_they_hold) {
-  ExtentHeap heap(kPage, 4 << 20, 4 << 20);
+namespace {
+
+// Takes many blocks, gives most of them back, and moves the others together; what the heap then is.
+HeapStats MoveTogether(ExtentHeap& heap) {
   std::mt19937 random(3);
   std::vector<std::pair<Extent*, uint8_t>> live;
   for (int i = 0; i < 120; ++i) {
@@ -109,14 +121,42 @@ TEST(moving_blocks_closes_holes_and_keeps_what_they_hold) {
   for (bool moved = true; moved;) {
     moved = false;
     for (auto& [extent, mark] : live)
-      if (Extent* better = heap.Improve(extent)) extent = better, moved = true, ++moves;
+      if (Extent* better = heap.MoveIntoHole(extent)) extent = better, moved = true, ++moves;
     CHECK(moves < 10000);
   }
+  std::sort(live.begin(), live.end(), [](const auto& a, const auto& b) { return a.first->data < b.first->data; });
+  for (auto& [extent, mark] : live)
+    if (Extent* better = heap.Slide(extent)) extent = better, ++moves;
   for (auto& [extent, mark] : live) CheckMark(extent, mark);
   heap.Release(~0u);
   const HeapStats after = heap.Stats();
-  CHECK(after.used == before.used && moves > 0);
+  CHECK(after.used == before.used && moves > 0 && after.mapped < before.mapped);
+  return after;
+}
+
+}  // namespace
+
+TEST(moving_blocks_closes_holes_and_keeps_what_they_hold) {
+  ExtentHeap heap(kPage, 4 << 20, 4 << 20);
+  const HeapStats after = MoveTogether(heap);
   // What is in use fits tightly: no region that could be empty is left.
-  CHECK(after.mapped < before.used + (6 << 20) && after.mapped < before.mapped, after.mapped, " of ", before.used);
-  CHECK(after.cached - after.largest_free <= before.cached / 10, after.cached, " ", after.largest_free);
+  CHECK(after.mapped < after.used + (6 << 20), after.mapped, " of ", after.used);
+}
+
+TEST(blocks_in_a_range_move_together_into_one_piece) {
+  ExtentHeap heap(kPage, 4 << 20, 64 << 20, size_t{1} << 30);
+  const HeapStats after = MoveTogether(heap);
+  CHECK(after.cached == after.largest_free && after.mapped < after.used + (2 << 20), after.mapped, " of ", after.used);
+}
+
+TEST(a_range_that_is_full_is_followed_by_regions) {
+  ExtentHeap heap(kPage, 4 << 20, 4 << 20, 8 << 20);
+  CHECK(heap.Grow(3 << 20) && heap.Grow(3 << 20) && !heap.Grow(3 << 20));
+  std::vector<Extent*> taken;
+  for (int i = 0; i < 5; ++i) taken.push_back(Take(heap, 3 << 20));
+  CHECK(heap.Stats().mapped == 20 << 20);
+  for (Extent* extent : taken) heap.Give(extent);
+  heap.Release(~0u);
+  CHECK(heap.Stats().mapped == 0);
+  CheckMark(Take(heap, 5 << 20), 0);  // grown anew: zeros
 }

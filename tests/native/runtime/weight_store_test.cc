@@ -41,7 +41,7 @@ struct Fixture {
     for (int i = 0; i < 150; ++i) live[i] = Pack(store, i, (100 + random() % 400) << 10, gate);
     std::erase_if(live, [&](const auto&) { return random() % 4 != 0; });
   }
-  const PoolStats Medium() const { return pool->Stats()[1]; }
+  PoolStats Weights() const { return pool->Stats()[3]; }
 };
 
 }  // namespace
@@ -60,17 +60,40 @@ TEST(compacting_weights_between_runs_brings_fragmentation_below_the_threshold) {
   const auto gate = std::make_shared<RunGate>();
   f.Scatter(gate);
   f.pool->Purge();
-  const PoolStats before = f.Medium();
+  const PoolStats before = f.Weights();
   CHECK(before.fragmentation > 0.3, before.fragmentation);
-  f.store.Compact();
+  f.store.Compact(0);
   f.pool->CountDefragmentation(f.pool->Stats());  // nothing moved since: not counted
-  CHECK(f.Medium().defragmentations == 0);
+  CHECK(f.Weights().defragmentations == 0);
   f.pool->Purge();
-  const PoolStats after = f.Medium();
+  const PoolStats after = f.Weights();
   for (const auto& [content, packed] : f.live) CheckHolds(packed, content);
   CHECK(after.moved > 0 && after.used == before.used);
-  CHECK(after.cached < before.cached / 2, after.cached, " of ", before.cached);
-  CHECK(after.fragmentation < 0.3, after.fragmentation);
+  // All that is left is what shares a huge page with the last weight.
+  CHECK(after.cached < 2 << 20, after.cached, " of ", before.cached);
+  CHECK(after.fragmentation == 0, after.fragmentation);
+}
+
+TEST(fragmentation_is_held_while_weights_and_other_blocks_come_and_go) {
+  Fixture f;
+  const auto gate = std::make_shared<RunGate>();
+  std::mt19937 random(17);
+  std::vector<Buffer> outputs;
+  double worst_before = 0;
+  for (int turn = 0; turn < 400; ++turn) {
+    // Sizes from 20 KiB to 4 MiB, the small ones more often.
+    const size_t bytes = (size_t{20} << 10) << (random() % 8);
+    f.live[turn] = Pack(f.store, turn, bytes + random() % bytes / 4096 * 4096, gate);
+    while (f.live.size() > 30) f.live.erase(std::next(f.live.begin(), random() % f.live.size()));
+    outputs.push_back(f.pool->Allocate((40 << 10) + random() % (2 << 20)));  // what callers hold for a while
+    if (outputs.size() > 10) outputs.erase(outputs.begin() + random() % 10);
+    if (turn % 10 != 9) continue;
+    worst_before = std::max(worst_before, f.Weights().fragmentation);
+    f.store.Compact(0.15);
+    CHECK(f.Weights().fragmentation <= 0.15, f.Weights().fragmentation);
+  }
+  CHECK(worst_before > 0.5, worst_before);
+  for (const auto& [content, packed] : f.live) CheckHolds(packed, content);
 }
 
 TEST(what_a_run_holds_does_not_move) {
@@ -83,19 +106,20 @@ TEST(what_a_run_holds_does_not_move) {
   for (const auto& [content, packed] : f.live) places[content] = packed->data();
   {
     std::shared_lock run(*busy);
-    f.store.Compact();
+    f.store.Compact(0);
     for (const auto& [content, packed] : f.live) CHECK(packed->data() == places[content]);
   }
-  f.store.Compact();
-  CHECK(f.Medium().moved > 0);
+  f.store.Compact(0);
+  CHECK(f.Weights().moved > 0);
   for (const auto& [content, packed] : f.live) CheckHolds(packed, content);
 }
 
 TEST(weights_without_a_gate_stay_where_they_are) {
   Fixture f;
   f.Scatter(nullptr);
-  f.store.Compact();
-  CHECK(f.Medium().moved == 0);
+  CHECK(f.Weights().used == 0);  // where they would be in the way of others
+  f.store.Compact(0);
+  for (const PoolStats& stats : f.pool->Stats()) CHECK(stats.moved == 0);
 }
 
 TEST(weights_move_while_runs_of_other_models_go_on) {
@@ -122,7 +146,7 @@ TEST(weights_move_while_runs_of_other_models_go_on) {
   std::thread churn([&] {
     for (int i = 0; i < 40; ++i) Pack(f.store, 1000 + i, (50 + 7 * i) << 10, gates[0]);
   });
-  for (int i = 0; i < 20; ++i) f.store.Compact();
+  for (int i = 0; i < 20; ++i) f.store.Compact(0);
   churn.join();
   stop = true;
   for (std::thread& run : runs) run.join();
