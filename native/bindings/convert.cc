@@ -2,6 +2,8 @@
 
 #include <pybind11/stl.h>  // shapes of string tensors are handed to NumPy as vectors
 
+#include "tensor/bool_bytes.h"
+
 namespace ziggurat::bindings {
 namespace {
 
@@ -151,19 +153,30 @@ TensorView ViewOf(const py::array& array, std::shared_ptr<void>& storage) {
   return view;
 }
 
+TensorView InputViewOf(const py::array& array, std::shared_ptr<void>& storage) {
+  TensorView view = ViewOf(array, storage);
+  const std::byte* bytes = static_cast<const std::byte*>(view.data);
+  if (view.dtype != DType::kBool || AreBools(bytes, view.Bytes())) return view;
+  auto bools = std::make_shared<std::vector<std::byte>>(view.Bytes());
+  MakeBools(bytes, bools->data(), bools->size());
+  view.data = bools->data();
+  storage = std::move(bools);
+  return view;
+}
+
 ObjectValue SequenceFrom(const py::handle& value) {
   ObjectValue object;
   object.sequence = std::make_shared<SequenceValue>();
   if (value.is_none()) return object;
   if (py::isinstance<py::array>(value)) {  // a full optional
     std::shared_ptr<void> storage;
-    object.sequence->elements.push_back(CopyElement(ViewOf(py::reinterpret_borrow<py::array>(value), storage)));
+    object.sequence->elements.push_back(CopyElement(InputViewOf(py::reinterpret_borrow<py::array>(value), storage)));
     return object;
   }
   for (const py::handle item : value) {
     if (py::isinstance<py::array>(item)) {
       std::shared_ptr<void> storage;
-      object.sequence->elements.push_back(CopyElement(ViewOf(py::reinterpret_borrow<py::array>(item), storage)));
+      object.sequence->elements.push_back(CopyElement(InputViewOf(py::reinterpret_borrow<py::array>(item), storage)));
     } else {
       SequenceElement nested;
       nested.sequence = SequenceFrom(item).sequence;

@@ -20,6 +20,9 @@ py::dtype NumpyDType(DType dtype);
 // A view of a dense array; the caller keeps the array alive. Arrays of Python strings or bytes are converted, and
 // `storage` then owns the result. Throws kInvalidArgument for an array that is not dense or of an unknown type.
 TensorView ViewOf(const py::array& array, std::shared_ptr<void>& storage);
+// The same for what is only read. Bytes that are no bools (arrays made of a request's bytes may have them) are made
+// some.
+TensorView InputViewOf(const py::array& array, std::shared_ptr<void>& storage);
 
 // An array, a list (sequence), or None (an empty optional).
 py::object ToPython(Output output, const Type& type);

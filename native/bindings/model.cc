@@ -63,7 +63,7 @@ void SetFeeds(Call& call, const Model& model, const py::list& feeds) {
     const py::handle feed = feeds[i];
     try {
       if (specs[i].type.IsTensor())
-        view = ViewOf(feed.cast<py::array>(), storage);
+        view = InputViewOf(feed.cast<py::array>(), storage);
       else if (specs[i].type.kind == Kind::kResource)
         object.resource = PoolFrom(feed);
       else

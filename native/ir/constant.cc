@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "memory/pages.h"
+#include "tensor/bool_bytes.h"
 
 namespace ziggurat {
 namespace {
@@ -61,6 +62,7 @@ void Constant::Fill(const void* data, size_t bytes) {
   if (Bytes() != bytes) throw Error(Code::kInvalidModel, Described(), " takes ", Bytes(), " bytes, got ", bytes);
   bytes_ = Aligned(bytes);
   if (bytes) std::memcpy(bytes_.get(), data, bytes);
+  if (dtype_ == DType::kBool) MakeBools(bytes_.get(), bytes_.get(), bytes);
 }
 
 void Constant::SetRange(std::string path, int64_t offset, int64_t length) {
@@ -127,6 +129,7 @@ TensorView Constant::View() const {
     if (path_.empty()) throw Error(Code::kInternal, Described(), ": the bytes of this constant were given up");
     auto bytes = Aligned(Bytes());
     ReadRange(path_, offset_, Bytes(), bytes.get());
+    if (dtype_ == DType::kBool) MakeBools(bytes.get(), bytes.get(), Bytes());
     bytes_ = std::move(bytes);
   }
   if (encoding_.IsPlain()) return {bytes_.get(), dtype_, shape_};

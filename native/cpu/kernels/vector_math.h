@@ -81,10 +81,11 @@ ZIGGURAT_INLINE F32 LogOfMantissa(F32 f, F32 exponent) {
 // Splits positive normal x into m in [sqrt(1/2), sqrt(2)) and the exponent: x = m 2^exponent.
 ZIGGURAT_INLINE F32 SplitMantissa(F32 x, F32& exponent) {
   const I32 bits = BitCastI32(x);
-  const I32 offset = bits - SetI32(0x3f3504f3);  // sqrt(1/2): mantissas from there on move the exponent up by one
+  // Less sqrt(1/2): mantissas from there on move the exponent up by one. Bits of what is negative wrap.
+  const I32 offset = AddWrap(bits, SetI32(-0x3f3504f3));
   const I32 whole = offset >> 23;
   exponent = ToF32(whole);
-  return BitCastF32(bits - ShiftLeft<23>(whole));
+  return BitCastF32(AddWrap(bits, ShiftLeft<23>(-whole)));
 }
 
 ZIGGURAT_INLINE F32 Log(F32 x) {
