@@ -20,11 +20,15 @@ BLOCKS = 5
 PAUSE = 0.05  # seconds between blocks: longer than workers spin
 
 
-def load_ziggurat(model: bytes, threads: int) -> Run:
+def load_ziggurat(model: bytes, threads: int, disabled: tuple[str, ...] = ()) -> Run:
     import ziggurat
 
-    loaded = ziggurat.load(model, engine=ziggurat.Engine(threads=threads))
+    loaded = ziggurat.load(model, engine=ziggurat.Engine(threads=threads), disabled_passes=disabled)
     return lambda feeds: list(loaded.run(feeds).values())
+
+
+def load_unfused(model: bytes, threads: int) -> Run:
+    return load_ziggurat(model, threads, ("fuse_elementwise",))
 
 
 def load_onnxruntime(model: bytes, threads: int) -> Run:
@@ -37,7 +41,11 @@ def load_onnxruntime(model: bytes, threads: int) -> Run:
     return lambda feeds: session.run(None, feeds)
 
 
-LOADERS: dict[str, Loader] = {"ziggurat": load_ziggurat, "onnxruntime": load_onnxruntime}
+LOADERS: dict[str, Loader] = {
+    "ziggurat": load_ziggurat,
+    "unfused": load_unfused,
+    "onnxruntime": load_onnxruntime,
+}
 
 
 @dataclass(frozen=True)

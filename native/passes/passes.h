@@ -14,6 +14,7 @@ extern const Pass kFoldConvScale;
 extern const Pass kFoldPad;
 extern const Pass kFoldShapes;
 extern const Pass kFuseConv;
+extern const Pass kFuseElementwise;
 extern const Pass kFuseGate;
 extern const Pass kFuseMatMul;
 extern const Pass kFuseQuantized;

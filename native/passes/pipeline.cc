@@ -34,6 +34,7 @@ constexpr PipelineRow kPipeline[] = {
     {kFuseGate,           "after fuse_matmul, which may have taken the activation as an epilogue"},
     {kEliminateIdentity,  "for what the rewrites above left over"},
     {kEliminateCommon,    "for constants that folding made twice"},
+    {kFuseElementwise,    "last of the fusions: of what no product, norm or attention took"},
     {kEliminateDead,      "the plan is made of what is left"},
 };
 // clang-format on

@@ -121,6 +121,27 @@ def _activation(b: Builder, x: str) -> str:
     return b.op("Clip", x, b.scalar(-0.5), b.scalar(0.75)) if kind == "Clip" else b.op(str(kind), x)
 
 
+def _elements(b: Builder, x: str) -> str:
+    """A few element-wise operations that meet each other, scalars, vectors, one value a row and themselves."""
+    width = 6 if b.image else WIDTH
+    made = [x]
+    for _ in range(int(b.rng.integers(2, 8))):
+        a, c = (made[int(b.rng.integers(len(made)))] for _ in range(2))
+        kind = b.rng.choice(
+            ["Tanh", "Abs", "Neg", "Sin", "Softplus", "Add", "Sub", "Mul", "Max", "Where", "Clip", "Mean"]
+        )
+        if kind in ("Tanh", "Abs", "Neg", "Sin", "Softplus"):
+            made.append(b.op(str(kind), a))
+        elif kind == "Where":
+            made.append(b.op("Where", b.op("Less", a, b.weight(width)), b.scalar(0.25), c))
+        elif kind == "Clip":
+            made.append(b.op("Clip", a, b.scalar(-0.75)))
+        else:
+            other = [c, b.scalar(0.5), b.weight(width), b.weight(int(b.dims[-2]), 1)][int(b.rng.integers(4))]
+            made.append(b.op(str(kind), a, other))
+    return b.op("Add", made[-1], made[-2])
+
+
 def _product(b: Builder, x: str) -> str:
     """MatMul or Conv, then perhaps a bias, a residual and an activation."""
     if b.image:
@@ -172,7 +193,7 @@ def _attention(b: Builder, x: str) -> str:
 
 STEPS = (
     _attention, _gelu, _tanh_gelu, _layer_norm, _shape_arithmetic, _transposed, _folded, _twins, _no_ops, _gate,
-    _activation, _product, _product, _conv_norm,
+    _activation, _elements, _elements, _product, _product, _conv_norm,
 )  # fmt: skip
 
 

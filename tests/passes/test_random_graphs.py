@@ -71,6 +71,6 @@ def test_the_models_are_worth_the_name() -> None:
     collect()
     missing = {
         "eliminate_identity", "eliminate_common", "fold_constants", "fold_shapes", "merge_casts", "merge_reshapes",
-        "merge_transposes", "fuse_conv", "fuse_matmul", *APPROXIMATE,
+        "merge_transposes", "fuse_conv", "fuse_matmul", "fuse_elementwise", *APPROXIMATE,
     } - seen  # fmt: skip
     assert missing == set()

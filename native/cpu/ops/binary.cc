@@ -19,6 +19,36 @@ BinaryRun FindCompareRun(const KernelTable& table, CompareOp op, DType dtype, bo
   return {table.vector->elementwise.compare(op, half ? DType::kFloat32 : dtype), half, true, swapped};
 }
 
+BinaryRun FindBinaryRun(const Node& node, const KernelTable& table, DType dtype) {
+  struct NamedOp {
+    std::string_view name;
+    BinaryOp op;
+  };
+  static constexpr NamedOp kOps[] = {
+      {"Add", BinaryOp::kAdd},      {"Sub", BinaryOp::kSub},        {"Mul", BinaryOp::kMul},
+      {"Div", BinaryOp::kDiv},      {"Pow", BinaryOp::kPow},        {"PRelu", BinaryOp::kPRelu},
+      {"And", BinaryOp::kAnd},      {"Or", BinaryOp::kOr},          {"Xor", BinaryOp::kXor},
+      {"BitwiseOr", BinaryOp::kOr}, {"BitwiseAnd", BinaryOp::kAnd}, {"BitwiseXor", BinaryOp::kXor},
+      {"Max", BinaryOp::kMax},      {"Min", BinaryOp::kMin},        {"Sum", BinaryOp::kAdd},
+      {"Mean", BinaryOp::kAdd},
+  };
+  const std::string_view name = node.op->name;
+  if (!node.op->domain.empty()) return {};
+  for (const NamedOp& named : kOps)
+    if (named.name == name) return FindBinaryRun(table, named.op, dtype);
+  if (name == "Mod") return FindBinaryRun(table, node.Int("fmod") ? BinaryOp::kFmod : BinaryOp::kMod, dtype);
+  if (name == "BitShift") {
+    const BinaryOp op = node.String("direction") == "LEFT" ? BinaryOp::kShiftLeft : BinaryOp::kShiftRight;
+    return IsUnsignedInteger(dtype) ? FindBinaryRun(table, op, dtype) : BinaryRun{};
+  }
+  if (name == "Equal") return FindCompareRun(table, CompareOp::kEqual, dtype);
+  if (name == "Less") return FindCompareRun(table, CompareOp::kLess, dtype);
+  if (name == "Greater") return FindCompareRun(table, CompareOp::kLess, dtype, true);
+  if (name == "LessOrEqual") return FindCompareRun(table, CompareOp::kLessOrEqual, dtype);
+  if (name == "GreaterOrEqual") return FindCompareRun(table, CompareOp::kLessOrEqual, dtype, true);
+  return {};
+}
+
 namespace {
 
 Form FormOf(bool a_steps, bool b_steps) {
@@ -153,56 +183,13 @@ bool SameTypes(const Node& node) {
   return true;
 }
 
-std::unique_ptr<Kernel> Make(const Node& node, const KernelTable& table, const BinaryRun& run, bool refuses_zero) {
+std::unique_ptr<Kernel> MakeBinary(KernelSite& site, const KernelTable& table) {
+  const Node& node = site.node();
+  const DType dtype = node.Input(0)->type.dtype;
+  const BinaryRun run = FindBinaryRun(node, table, dtype);
   if (!run.run || !SameTypes(node)) return nullptr;
+  const bool refuses_zero = (node.op->Is("Div") || node.op->Is("Mod")) && IsInteger(dtype);
   return std::make_unique<BinaryKernel>(KernelName(node, table), run, refuses_zero);
-}
-
-std::unique_ptr<Kernel> MakeArithmetic(KernelSite& site, const KernelTable& table) {
-  struct NamedOp {
-    std::string_view name;
-    BinaryOp op;
-  };
-  static constexpr NamedOp kOps[] = {
-      {"Add", BinaryOp::kAdd},      {"Sub", BinaryOp::kSub},        {"Mul", BinaryOp::kMul},
-      {"Div", BinaryOp::kDiv},      {"Pow", BinaryOp::kPow},        {"PRelu", BinaryOp::kPRelu},
-      {"And", BinaryOp::kAnd},      {"Or", BinaryOp::kOr},          {"Xor", BinaryOp::kXor},
-      {"BitwiseOr", BinaryOp::kOr}, {"BitwiseAnd", BinaryOp::kAnd}, {"BitwiseXor", BinaryOp::kXor},
-  };
-  const Node& node = site.node();
-  const DType dtype = node.Input(0)->type.dtype;
-  for (const NamedOp& named : kOps)
-    if (named.name == node.op->name)
-      return Make(node, table, FindBinaryRun(table, named.op, dtype), named.op == BinaryOp::kDiv && IsInteger(dtype));
-  return nullptr;
-}
-
-std::unique_ptr<Kernel> MakeMod(KernelSite& site, const KernelTable& table) {
-  const Node& node = site.node();
-  const DType dtype = node.Input(0)->type.dtype;
-  const BinaryOp op = node.Int("fmod") ? BinaryOp::kFmod : BinaryOp::kMod;
-  return Make(node, table, FindBinaryRun(table, op, dtype), IsInteger(dtype));
-}
-
-std::unique_ptr<Kernel> MakeShift(KernelSite& site, const KernelTable& table) {
-  const Node& node = site.node();
-  const DType dtype = node.Input(0)->type.dtype;
-  if (!IsUnsignedInteger(dtype)) return nullptr;
-  const BinaryOp op = node.String("direction") == "LEFT" ? BinaryOp::kShiftLeft : BinaryOp::kShiftRight;
-  return Make(node, table, FindBinaryRun(table, op, dtype), false);
-}
-
-std::unique_ptr<Kernel> MakeComparison(KernelSite& site, const KernelTable& table) {
-  const Node& node = site.node();
-  const DType dtype = node.Input(0)->type.dtype;
-  const std::string_view name = node.op->name;
-  const auto find = [&](CompareOp op, bool swapped) { return FindCompareRun(table, op, dtype, swapped); };
-  if (name == "Equal") return Make(node, table, find(CompareOp::kEqual, false), false);
-  if (name == "Less") return Make(node, table, find(CompareOp::kLess, false), false);
-  if (name == "Greater") return Make(node, table, find(CompareOp::kLess, true), false);
-  if (name == "LessOrEqual") return Make(node, table, find(CompareOp::kLessOrEqual, false), false);
-  if (name == "GreaterOrEqual") return Make(node, table, find(CompareOp::kLessOrEqual, true), false);
-  return nullptr;
 }
 
 std::unique_ptr<Kernel> MakeVariadic(KernelSite& site, const KernelTable& table) {
@@ -212,37 +199,19 @@ std::unique_ptr<Kernel> MakeVariadic(KernelSite& site, const KernelTable& table)
   // Sums of half-precision inputs are rounded once, which folding in the output would not do.
   const bool sums = name == "Sum" || name == "Mean";
   if (node.inputs.size() < 2 || !SameTypes(node) || (sums && dtype != DType::kFloat32)) return nullptr;
-  const BinaryOp op = name == "Max" ? BinaryOp::kMax : name == "Min" ? BinaryOp::kMin : BinaryOp::kAdd;
-  const BinaryRun fold = FindBinaryRun(table, op, dtype);
+  const BinaryRun fold = FindBinaryRun(node, table, dtype);
   if (!fold.run) return nullptr;
   const BinaryRun divide = name == "Mean" ? FindBinaryRun(table, BinaryOp::kDiv, dtype) : BinaryRun{};
   return std::make_unique<VariadicKernel>(KernelName(node, table), fold, divide);
 }
 
 constexpr KernelEntry kEntries[] = {
-    {"Add", MakeArithmetic},
-    {"Sub", MakeArithmetic},
-    {"Mul", MakeArithmetic},
-    {"Div", MakeArithmetic},
-    {"Pow", MakeArithmetic},
-    {"PRelu", MakeArithmetic},
-    {"And", MakeArithmetic},
-    {"Or", MakeArithmetic},
-    {"Xor", MakeArithmetic},
-    {"BitwiseAnd", MakeArithmetic},
-    {"BitwiseOr", MakeArithmetic},
-    {"BitwiseXor", MakeArithmetic},
-    {"Mod", MakeMod},
-    {"BitShift", MakeShift},
-    {"Equal", MakeComparison},
-    {"Less", MakeComparison},
-    {"Greater", MakeComparison},
-    {"LessOrEqual", MakeComparison},
-    {"Sum", MakeVariadic},
-    {"GreaterOrEqual", MakeComparison},
-    {"Mean", MakeVariadic},
-    {"Max", MakeVariadic},
-    {"Min", MakeVariadic},
+    {"Add", MakeBinary},     {"Sub", MakeBinary},         {"Mul", MakeBinary},       {"Div", MakeBinary},
+    {"Pow", MakeBinary},     {"PRelu", MakeBinary},       {"And", MakeBinary},       {"Or", MakeBinary},
+    {"Xor", MakeBinary},     {"BitwiseAnd", MakeBinary},  {"BitwiseOr", MakeBinary}, {"BitwiseXor", MakeBinary},
+    {"Mod", MakeBinary},     {"BitShift", MakeBinary},    {"Equal", MakeBinary},     {"Less", MakeBinary},
+    {"Greater", MakeBinary}, {"LessOrEqual", MakeBinary}, {"Sum", MakeVariadic},     {"GreaterOrEqual", MakeBinary},
+    {"Mean", MakeVariadic},  {"Max", MakeVariadic},       {"Min", MakeVariadic},
 };
 
 }  // namespace

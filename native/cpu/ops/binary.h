@@ -17,6 +17,9 @@ struct BinaryRun {
 BinaryRun FindBinaryRun(const KernelTable& table, BinaryOp op, DType dtype);
 BinaryRun FindCompareRun(const KernelTable& table, CompareOp op, DType dtype, bool swapped = false);
 
+// That of a node's op and attributes on operands of a type; of Sum, Mean, Max and Min what they are folded by.
+BinaryRun FindBinaryRun(const Node& node, const KernelTable& table, DType dtype);
+
 // y = op(a, b), broadcast to y's shape. y may be a or b where that has y's shape.
 void RunBinary(const Team& team, const BinaryRun& run, const TensorView& a, const TensorView& b, const TensorView& y);
 

@@ -1,5 +1,7 @@
 #include "cpu/ops/broadcast.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace ziggurat::cpu {
@@ -47,7 +49,11 @@ void Gather(const Broadcast& b, int operand, const T* data, int64_t begin, int64
   ForRuns(b, begin, begin + n, [&](const std::array<int64_t, kMaxOperands>& offsets, int64_t at, int64_t count) {
     const T* from = data + offsets[operand];
     T* to = tile + (at - begin);
-    for (int64_t i = 0; i < count; ++i) to[i] = from[i * step];
+    if (step == 1) {
+      std::copy_n(from, count, to);
+    } else {
+      std::fill_n(to, count, *from);
+    }
   });
 }
 

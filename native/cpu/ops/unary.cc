@@ -1,4 +1,6 @@
 // Element-wise ops of one input: float32 on its kernels, float16 and bfloat16 through them.
+#include "cpu/ops/unary.h"
+
 #include <string>
 
 #include "cpu/ops/half.h"
@@ -66,78 +68,60 @@ constexpr NamedOp kPlainOps[] = {
     {"Atanh", UnaryOp::kAtanh},
 };
 
-std::unique_ptr<Kernel> MakeWith(const KernelSite& site, const KernelTable& table, UnaryFn run,
-                                 const ElementParams& params, bool to_bool = false) {
-  const DType dtype = site.node().Input(0)->type.dtype;
-  if (!ComputesInFloat32(dtype)) return nullptr;
-  return std::make_unique<UnaryKernel>(Cat("unary.", site.node().op->name, ".", Name(dtype), ".", table.isa), run,
-                                       params, HalfCasts(*table.vector, dtype), to_bool);
-}
-
-std::unique_ptr<Kernel> MakePlain(KernelSite& site, const KernelTable& table) {
-  for (const NamedOp& named : kPlainOps)
-    if (named.name == site.node().op->name) return MakeWith(site, table, table.vector->elementwise.unary(named.op), {});
-  return nullptr;
-}
-
-// Ops with parameters; the defaults are ONNX's.
-std::unique_ptr<Kernel> MakeParametric(KernelSite& site, const KernelTable& table) {
+std::unique_ptr<Kernel> MakeUnary(KernelSite& site, const KernelTable& table) {
   const Node& node = site.node();
-  const std::string_view name = node.op->name;
-  const auto make = [&](UnaryOp op, float alpha, float beta = 0) {
-    return MakeWith(site, table, table.vector->elementwise.unary(op), {alpha, beta});
-  };
-  if (name == "LeakyRelu") return make(UnaryOp::kLeakyRelu, node.Float("alpha", 0.01f));
-  if (name == "Elu") return make(UnaryOp::kElu, node.Float("alpha", 1));
-  if (name == "Celu") return make(UnaryOp::kCelu, node.Float("alpha", 1));
-  if (name == "Selu")
-    return make(UnaryOp::kSelu, node.Float("alpha", 1.67326319217681884765625f),
-                node.Float("gamma", 1.05070102214813232421875f));
-  if (name == "HardSigmoid") return make(UnaryOp::kHardSigmoid, node.Float("alpha", 0.2f), node.Float("beta", 0.5f));
-  if (name == "ThresholdedRelu") return make(UnaryOp::kThresholdedRelu, node.Float("alpha", 1));
-  if (name == "Shrink") return make(UnaryOp::kShrink, node.Float("lambd", 0.5f), node.Float("bias", 0));
-  if (name == "Swish") {
-    const float alpha = node.Float("alpha", 1);
-    return make(alpha == 1 ? UnaryOp::kSilu : UnaryOp::kSwish, alpha);
-  }
-  if (name == "Gelu")
-    return make(node.String("approximate", "none") == "tanh" ? UnaryOp::kGeluTanh : UnaryOp::kGelu, 0);
-  return nullptr;
-}
-
-std::unique_ptr<Kernel> MakeClassify(KernelSite& site, const KernelTable& table) {
-  const Node& node = site.node();
-  const bool is_nan = node.op->name == "IsNaN";
-  const ElementParams params{static_cast<float>(node.Int("detect_positive", 1)),
-                             static_cast<float>(node.Int("detect_negative", 1))};
-  return MakeWith(site, table, table.vector->elementwise.classify(is_nan ? ClassifyOp::kIsNan : ClassifyOp::kIsInf),
-                  params, true);
+  const DType dtype = node.Input(0)->type.dtype;
+  const UnaryRun found = FindUnaryRun(node, table);
+  if (!found.run || !ComputesInFloat32(dtype)) return nullptr;
+  return std::make_unique<UnaryKernel>(Cat("unary.", node.op->name, ".", Name(dtype), ".", table.isa), found.run,
+                                       found.params, HalfCasts(*table.vector, dtype), found.to_bool);
 }
 
 constexpr KernelEntry kEntries[] = {
-    {"Abs", MakePlain},         {"Neg", MakePlain},
-    {"Sign", MakePlain},        {"Floor", MakePlain},
-    {"Ceil", MakePlain},        {"Round", MakePlain},
-    {"Sqrt", MakePlain},        {"Reciprocal", MakePlain},
-    {"Exp", MakePlain},         {"Log", MakePlain},
-    {"Erf", MakePlain},         {"Tanh", MakePlain},
-    {"Sigmoid", MakePlain},     {"HardSwish", MakePlain},
-    {"Relu", MakePlain},        {"Softplus", MakePlain},
-    {"Mish", MakePlain},        {"Softsign", MakePlain},
-    {"Sin", MakePlain},         {"Cos", MakePlain},
-    {"Tan", MakePlain},         {"Asin", MakePlain},
-    {"Acos", MakePlain},        {"Atan", MakePlain},
-    {"Sinh", MakePlain},        {"Cosh", MakePlain},
-    {"Asinh", MakePlain},       {"Acosh", MakePlain},
-    {"Atanh", MakePlain},       {"LeakyRelu", MakeParametric},
-    {"Elu", MakeParametric},    {"Celu", MakeParametric},
-    {"Selu", MakeParametric},   {"Swish", MakeParametric},
-    {"Gelu", MakeParametric},   {"HardSigmoid", MakeParametric},
-    {"Shrink", MakeParametric}, {"IsNaN", MakeClassify},
-    {"IsInf", MakeClassify},    {"ThresholdedRelu", MakeParametric},
+    {"Abs", MakeUnary},     {"Neg", MakeUnary},       {"Sign", MakeUnary},  {"Floor", MakeUnary},
+    {"Ceil", MakeUnary},    {"Round", MakeUnary},     {"Sqrt", MakeUnary},  {"Reciprocal", MakeUnary},
+    {"Exp", MakeUnary},     {"Log", MakeUnary},       {"Erf", MakeUnary},   {"Tanh", MakeUnary},
+    {"Sigmoid", MakeUnary}, {"HardSwish", MakeUnary}, {"Relu", MakeUnary},  {"Softplus", MakeUnary},
+    {"Mish", MakeUnary},    {"Softsign", MakeUnary},  {"Sin", MakeUnary},   {"Cos", MakeUnary},
+    {"Tan", MakeUnary},     {"Asin", MakeUnary},      {"Acos", MakeUnary},  {"Atan", MakeUnary},
+    {"Sinh", MakeUnary},    {"Cosh", MakeUnary},      {"Asinh", MakeUnary}, {"Acosh", MakeUnary},
+    {"Atanh", MakeUnary},   {"LeakyRelu", MakeUnary}, {"Elu", MakeUnary},   {"Celu", MakeUnary},
+    {"Selu", MakeUnary},    {"Swish", MakeUnary},     {"Gelu", MakeUnary},  {"HardSigmoid", MakeUnary},
+    {"Shrink", MakeUnary},  {"IsNaN", MakeUnary},     {"IsInf", MakeUnary}, {"ThresholdedRelu", MakeUnary},
 };
 
 }  // namespace
+
+// The defaults of attributes are ONNX's.
+UnaryRun FindUnaryRun(const Node& node, const KernelTable& table) {
+  const ElementwiseKernels& kernels = table.vector->elementwise;
+  const std::string_view name = node.op->name;
+  if (!node.op->domain.empty()) return {};
+  for (const NamedOp& named : kPlainOps)
+    if (named.name == name) return {kernels.unary(named.op), {}};
+  const auto with = [&](UnaryOp op, float alpha, float beta = 0) { return UnaryRun{kernels.unary(op), {alpha, beta}}; };
+  if (name == "LeakyRelu") return with(UnaryOp::kLeakyRelu, node.Float("alpha", 0.01f));
+  if (name == "Elu") return with(UnaryOp::kElu, node.Float("alpha", 1));
+  if (name == "Celu") return with(UnaryOp::kCelu, node.Float("alpha", 1));
+  if (name == "Selu")
+    return with(UnaryOp::kSelu, node.Float("alpha", 1.67326319217681884765625f),
+                node.Float("gamma", 1.05070102214813232421875f));
+  if (name == "HardSigmoid") return with(UnaryOp::kHardSigmoid, node.Float("alpha", 0.2f), node.Float("beta", 0.5f));
+  if (name == "ThresholdedRelu") return with(UnaryOp::kThresholdedRelu, node.Float("alpha", 1));
+  if (name == "Shrink") return with(UnaryOp::kShrink, node.Float("lambd", 0.5f), node.Float("bias", 0));
+  if (name == "Swish") {
+    const float alpha = node.Float("alpha", 1);
+    return with(alpha == 1 ? UnaryOp::kSilu : UnaryOp::kSwish, alpha);
+  }
+  if (name == "Gelu")
+    return with(node.String("approximate", "none") == "tanh" ? UnaryOp::kGeluTanh : UnaryOp::kGelu, 0);
+  if (name == "IsNaN") return {kernels.classify(ClassifyOp::kIsNan), {}, true};
+  if (name == "IsInf")
+    return {kernels.classify(ClassifyOp::kIsInf),
+            {static_cast<float>(node.Int("detect_positive", 1)), static_cast<float>(node.Int("detect_negative", 1))},
+            true};
+  return {};
+}
 
 std::span<const KernelEntry> UnaryKernels() { return kEntries; }
 

@@ -155,6 +155,13 @@ std::vector<Sample> Samples() {
                    },
                    {{"transA", int64_t{1}}, {"transB", int64_t{1}}, {"activation", "gelu_erf"}},
                    "zig"});
+  cases.push_back({"Elementwise",
+                   [](Build& b) {
+                     return std::vector<Value*>{b.In("x", {"n", "k"}), b.In("c", {"n", "1"}, DType::kBool),
+                                                b.In("s", {"k"})};
+                   },
+                   {{"program", std::vector<std::string>{"Mish x0", "Where x1 t0 x2", "LeakyRelu t1 alpha=0.25"}}},
+                   "zig"});
   return cases;
 }
 

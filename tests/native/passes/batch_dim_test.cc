@@ -1,5 +1,7 @@
 #include "passes/batch_dim.h"
 
+#include <cstdio>
+
 #include "check.h"
 #include "ir/parser.h"
 
@@ -48,6 +50,22 @@ TEST(a_net_with_channels_last_keeps_rows_apart) {
       "  return %y as y\n}");
   CHECK(proof.independent, proof.reason);
   CHECK(proof.input_axes == std::vector<int>{0} && proof.output_axes == std::vector<int>{0});
+}
+
+TEST(an_element_program_keeps_rows_apart_unless_an_input_spans_them) {
+  const char* const net =
+      "graph g(%%x: float32[b,8], %%z: float32[%s]) {\n"
+      "  const @low: float32[1] = [0]\n"
+      "  %%y = zig.Elementwise(%%x, %%z, @low) {program = [\"Mul x0 x1\", \"Clip t0 x2\", \"Tanh t1\"]}\n"
+      "  return %%y as y\n}";
+  char text[400];
+  for (const char* shape : {"b,8", "b,1"}) {
+    std::snprintf(text, sizeof text, net, shape);
+    const RowProof proof = Prove(text);
+    CHECK(proof.independent, shape, ": ", proof.reason);
+  }
+  std::snprintf(text, sizeof text, net, "1,b");
+  CHECK(!Prove(text).independent);
 }
 
 TEST(an_attention_layer_keeps_rows_apart) {
