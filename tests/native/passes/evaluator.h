@@ -21,6 +21,14 @@ inline std::vector<std::shared_ptr<Constant>> EvaluateForTests(const Node& node,
     *out->View().As<bool>() = *inputs[0]->View().As<float>() > *inputs[1]->View().As<float>();
     return {out};
   }
+  if (node.op->Is("DequantizeLinear") && inputs.size() == 2 && inputs[0]->dtype() == DType::kInt32 &&
+      inputs[0]->shape() == inputs[1]->shape()) {
+    auto out = Constant::Zeros(DType::kFloat32, inputs[0]->shape());
+    const TensorView x = inputs[0]->View(), scale = inputs[1]->View(), y = out->View();
+    for (int64_t i = 0; i < y.Count(); ++i)
+      y.As<float>()[i] = static_cast<float>(x.As<int32_t>()[i]) * scale.As<float>()[i];
+    return {out};
+  }
   throw Error(Code::kUnsupported, "the tests' evaluator has no ", node.op->name);
 }
 
