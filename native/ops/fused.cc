@@ -112,6 +112,43 @@ void ExpandFusedMatMul(Expander& e) {
   e.Return(0, Activate(e, y));
 }
 
+// How many products a zig.SharedMatMul holds: one an output.
+int Products(const Node& node) { return static_cast<int>(node.outputs.size()); }
+
+void InferSharedMatMul(InferContext& c) {
+  const int products = Products(c.node());
+  const bool biased = c.num_inputs() == 1 + 2 * products;
+  if (!biased && c.num_inputs() != 1 + products)
+    c.Fail(c.num_inputs(), " inputs for ", products, " products: A, a B each, and a bias each or none");
+  for (int i = 0; i < c.num_inputs(); ++i)
+    if (!c.HasInput(i)) c.Fail("input ", i, " is absent");
+  c.ExpectRank(0, 2, kMaxRank);
+  for (int i = 0; i < products; ++i) {
+    c.ExpectRank(1 + i, 2);
+    if (biased) c.ExpectRank(1 + products + i, 1);
+    if (!c.HasRank(0) || !c.HasRank(1 + i)) {
+      c.SetUnranked(i, c.InputDType(0));
+      continue;
+    }
+    const auto& b = c.InputShape(1 + i);
+    std::vector<Dim> out = c.InputShape(0);
+    c.Same(out.back(), b[0], "inner dimensions");
+    out.back() = b[1];
+    if (biased && c.HasRank(1 + products + i))
+      c.Same(b[1], c.InputShape(1 + products + i)[0], "columns and bias length");
+    c.SetOutput(i, c.InputDType(0), std::move(out));
+  }
+}
+
+void ExpandSharedMatMul(Expander& e) {
+  const int products = Products(e.node());
+  for (int i = 0; i < products; ++i) {
+    Value* y = e.Op("MatMul", {e.Wide(e.In(0)), e.Wide(e.In(1 + i))});
+    if (e.HasIn(1 + products)) y = e.Op("Add", {y, e.Wide(e.In(1 + products + i))});
+    e.Return(i, y);
+  }
+}
+
 }  // namespace
 
 // With channels_last 1, X, the residual and Y are [N, spatial..., C]; W is [O, I/group, kernel...] all the same.
@@ -143,6 +180,17 @@ constexpr OpDef kOp_ZigFusedMatMul = {
                    attr::Int("transA", 0), attr::Int("transB", 0)},
     .infer = InferFusedMatMul,
     .expand = ExpandFusedMatMul,
+};
+
+// Products that share their left side: A @ B[i] + bias[i], an output each. The inputs are A, all B, and all biases or
+// none.
+constexpr OpDef kOp_ZigSharedMatMul = {
+    .name = "SharedMatMul",
+    .domain = "zig",
+    .inputs = {{"A", kFloats, 'T'}, {"B_and_bias", kFloats, 'T', Param::kMany}},
+    .max_outputs = -1,
+    .infer = InferSharedMatMul,
+    .expand = ExpandSharedMatMul,
 };
 
 }  // namespace ziggurat

@@ -124,6 +124,12 @@ Rows MatMul(const Step& s) {
   return out;
 }
 
+// Rows of A, of products with what is the same for all rows.
+Rows SharedMatMul(const Step& s) {
+  const Rows rows = s.In(0);
+  return rows.IsRows() && s.Rank(0) >= 0 && rows.axis < s.Rank(0) - 1 && s.SharedFrom(1) ? rows : Rows::Mixed();
+}
+
 // Works along `axis` only, and keeps the shape or changes it there.
 Rows AlongOneAxis(const Step& s, int64_t fallback) {
   const Rows rows = s.In(0);
@@ -307,6 +313,7 @@ constexpr Entry kRules[] = {
     {"MatMul", MatMul},
     {"Gemm", MatMul},
     {"FusedMatMul", MatMul},
+    {"SharedMatMul", SharedMatMul},
     {"Conv", PerSample},
     {"FusedConv", PerSample},
     {"ConvTranspose", PerSample},

@@ -20,6 +20,7 @@ extern const Pass kFuseMatMul;
 extern const Pass kFuseQuantized;
 extern const Pass kInlineIf;
 extern const Pass kMergeCasts;
+extern const Pass kMergeProducts;
 extern const Pass kMergeReshapes;
 extern const Pass kMergeTransposes;
 extern const Pass kRecognizeAttention;

@@ -32,6 +32,7 @@ constexpr PipelineRow kPipeline[] = {
     {kMergeReshapes,      "again: of the Reshapes that transposes became"},
     {kFuseMatMul,         "with fuse_conv; the two touch different nodes"},
     {kFuseGate,           "after fuse_matmul, which may have taken the activation as an epilogue"},
+    {kMergeProducts,      "after fuse_matmul: a product's bias is one of its inputs by now"},
     {kEliminateIdentity,  "for what the rewrites above left over"},
     {kEliminateCommon,    "for constants that folding made twice"},
     {kFuseElementwise,    "last of the fusions: of what no product, norm or attention took"},

@@ -158,6 +158,15 @@ def _product(b: Builder, x: str) -> str:
     return _activation(b, y) if b.rng.integers(2) else y
 
 
+def _siblings(b: Builder, x: str) -> str:
+    """Products of one value, with biases or none."""
+    width, biased = 6 if b.image else WIDTH, bool(b.rng.integers(2))
+    made = [b.op("MatMul", x, b.weight(width, width)) for _ in range(3)]
+    if biased:
+        made = [b.op("Add", y, b.weight(width)) for y in made]
+    return b.op("Add", b.op("Mul", made[0], made[1]), made[2])
+
+
 def _conv_norm(b: Builder, x: str) -> str:
     """Conv with what can be folded into it; elsewhere a plain product."""
     if not b.image:
@@ -193,7 +202,7 @@ def _attention(b: Builder, x: str) -> str:
 
 STEPS = (
     _attention, _gelu, _tanh_gelu, _layer_norm, _shape_arithmetic, _transposed, _folded, _twins, _no_ops, _gate,
-    _activation, _elements, _elements, _product, _product, _conv_norm,
+    _activation, _elements, _elements, _siblings, _product, _product, _conv_norm,
 )  # fmt: skip
 
 

@@ -71,6 +71,7 @@ def test_the_models_are_worth_the_name() -> None:
     collect()
     missing = {
         "eliminate_identity", "eliminate_common", "fold_constants", "fold_shapes", "merge_casts", "merge_reshapes",
-        "merge_transposes", "fuse_conv", "fuse_matmul", "fuse_elementwise", *APPROXIMATE,
+        "merge_transposes", "fuse_conv", "fuse_matmul", "fuse_elementwise",
+        "merge_products", *APPROXIMATE,
     } - seen  # fmt: skip
     assert missing == set()

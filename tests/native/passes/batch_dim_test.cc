@@ -68,6 +68,13 @@ TEST(an_element_program_keeps_rows_apart_unless_an_input_spans_them) {
   CHECK(!Prove(text).independent);
 }
 
+TEST(products_with_one_left_side_keep_rows_apart) {
+  const RowProof proof = Prove(
+      "graph g(%x: float32[b,s,8]) {\n  const @w: float32[8,4] = rand(1)\n const @v: float32[8,2] = rand(2)\n"
+      "  %p, %q = zig.SharedMatMul(%x, @w, @v)\n  return %p as p, %q as q\n}");
+  CHECK(proof.independent, proof.reason);
+}
+
 TEST(an_attention_layer_keeps_rows_apart) {
   const RowProof proof = Prove(
       "graph g(%ids: int64[b,s], %mask: float32[b,s]) {\n"
