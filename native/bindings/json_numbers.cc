@@ -46,14 +46,16 @@ const char* SkipNumbers(const char* p, const char* end) {
   return nullptr;
 }
 
-// (text with the arrays of numbers at {"...": [{"data": [...]}]} replaced by the string mark + index, their places).
-py::tuple FindNumbers(const py::bytes& text, const std::string& mark) {
-  char* data = nullptr;
-  ssize_t size = 0;
-  PyBytes_AsStringAndSize(text.ptr(), &data, &size);
-  const char *p = data, *end = data + size, *copied = data;
-  std::string skeleton, nesting;
-  py::list places;
+struct Found {
+  std::string skeleton;
+  std::vector<std::pair<ssize_t, ssize_t>> places;
+};
+
+Found Find(std::string_view text, const std::string& mark) {
+  const char *const data = text.data(), *p = data, *end = data + text.size(), *copied = data;
+  std::string nesting;
+  Found found;
+  auto& [skeleton, places] = found;
   while (p < end) {
     const char c = *p;
     if (c == '{' || c == '[') {
@@ -72,14 +74,34 @@ py::tuple FindNumbers(const py::bytes& text, const std::string& mark) {
       if (!behind || static_cast<size_t>(behind - array) < kShortest) continue;
       skeleton.append(copied, array);
       skeleton += '"' + mark + std::to_string(places.size()) + '"';
-      places.append(py::make_tuple(array - data, behind - data));
+      places.emplace_back(array - data, behind - data);
       p = copied = behind;
       continue;
     }
     ++p;
   }
   skeleton.append(copied, end);
-  return py::make_tuple(py::bytes(skeleton), places);
+  return found;
+}
+
+std::string_view TextOf(const py::buffer_info& text) {
+  if (text.ndim != 1 || text.itemsize != 1 || (text.size && text.strides[0] != 1))
+    throw Error(Code::kInvalidArgument, "text must be dense bytes");
+  return {static_cast<const char*>(text.ptr), static_cast<size_t>(text.size)};
+}
+
+// (text with the arrays of numbers at {"...": [{"data": [...]}]} replaced by the string mark + index, their places).
+py::tuple FindNumbers(const py::buffer& buffer, const std::string& mark) {
+  const py::buffer_info info = buffer.request();
+  const std::string_view text = TextOf(info);
+  Found found;
+  if (text.size() < kKeepGil) {
+    found = Find(text, mark);
+  } else {
+    py::gil_scoped_release release;
+    found = Find(text, mark);
+  }
+  return py::make_tuple(py::bytes(found.skeleton), found.places);
 }
 
 // Behind the number at `p` as JSON has it, else null; `whole`: it has neither a fraction nor an exponent.
@@ -173,11 +195,12 @@ bool ReadInto(const char* begin, const char* end, const std::vector<ssize_t>& sh
 }
 
 // The array, or None where the text between the two places is not surely numbers of that type and shape.
-py::object ReadNumbers(const py::bytes& text, ssize_t begin, ssize_t end, const py::dtype& dtype,
+py::object ReadNumbers(const py::buffer& buffer, ssize_t begin, ssize_t end, const py::dtype& dtype,
                        const std::vector<ssize_t>& shape) {
-  char* data = nullptr;
-  ssize_t size = 0;
-  PyBytes_AsStringAndSize(text.ptr(), &data, &size);
+  const py::buffer_info info = buffer.request();
+  const std::string_view text = TextOf(info);
+  const char* const data = text.data();
+  const ssize_t size = info.size;
   ssize_t count = 1;
   for (const ssize_t extent : shape) {
     // An element takes two bytes of text, so more elements than that are not there, whatever the shape claims.

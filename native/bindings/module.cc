@@ -11,4 +11,5 @@ PYBIND11_MODULE(_native, module) {
   ziggurat::bindings::BindModel(module);
   ziggurat::bindings::BindGenerator(module);
   ziggurat::bindings::BindJsonNumbers(module);
+  ziggurat::bindings::BindJsonWriter(module);
 }

@@ -11,5 +11,6 @@ void BindEngine(pybind11::module_& module);
 void BindModel(pybind11::module_& module);
 void BindGenerator(pybind11::module_& module);
 void BindJsonNumbers(pybind11::module_& module);
+void BindJsonWriter(pybind11::module_& module);
 
 }  // namespace ziggurat::bindings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ipaddress
 import json
 import logging
@@ -62,6 +63,8 @@ def serve(loaded: settings.Loaded) -> None:
     wanted = loaded.settings
     if wanted.models.path is None:
         raise InvalidArgument("nothing to serve: name a folder or a model, as in `ziggurat serve ./models`")
+    # How long a thread with Python work may let the event loop wait for the interpreter; Python's default is 5 ms.
+    sys.setswitchinterval(0.0005)
     logger = make_logger(wanted.logging, sys.stderr)
     library = logging.getLogger("uvicorn.error")
     library.setLevel(logging.WARNING)
@@ -92,6 +95,9 @@ def _greet(service: Service, server: Server, logger: FilteringBoundLogger, host:
             return
         time.sleep(0.02)
     typer.echo(banner(service, host, port))
+    # What was imported and loaded stays: a full collection would walk it all again, in which time nothing is answered.
+    gc.collect()
+    gc.freeze()
 
 
 def banner(service: Service, host: str, port: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import mmap
 import zlib
 from collections.abc import Iterable
 from types import TracebackType
@@ -69,7 +70,7 @@ def _encoding(value: bytes) -> str | None:
     return None if encoding == "identity" else encoding
 
 
-def decompress(body: bytes, encoding: str, limit: int) -> bytes:
+def decompress(body: bytes | memoryview, encoding: str, limit: int) -> bytes:
     """Takes no more memory than `limit`, whatever the body claims to hold."""
     machine = zlib.decompressobj(wbits=zlib.MAX_WBITS | (16 if encoding == "gzip" else 0))
     try:
@@ -83,26 +84,51 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
     return plain
 
 
-async def read_body(receive: Receive, limit: int, seconds: float | None) -> bytes:
-    """The whole body; raises TooLarge, DeadlineExceeded when it takes too long, Cancelled when the client leaves."""
+async def read_body(
+    receive: Receive, limit: int, seconds: float | None, length: int | None = None
+) -> bytes | memoryview:
+    """The whole body; raises TooLarge, DeadlineExceeded when it takes too long, Cancelled when the client leaves.
+
+    With its `length` a body of many messages is put together piece by piece as they come: doing so at the end would
+    hold the event loop for the copy of the whole.
+    """
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body", False):
         return _limited(message.get("body", b""), limit)
-    parts: list[bytes] = []
-    size = 0
+    parts = Pieces(length if length is not None and length <= limit else None)
     try:
         async with asyncio.timeout(seconds):
             while message["type"] == "http.request":
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-                if size > limit:
+                parts.add(message.get("body", b""))
+                if parts.size > limit:
                     raise TooLarge(f"the body has more than {limit} bytes, which is the limit")
                 if not message.get("more_body", False):
-                    return b"".join(parts)
+                    return parts.whole()
                 message = await receive()
     except TimeoutError:
         raise DeadlineExceeded(f"the body did not arrive within {seconds} s") from None
     raise Cancelled("the client left while it sent the body")
+
+
+class Pieces:
+    """A body that comes in pieces, in memory of its `length` where that is known."""
+
+    def __init__(self, length: int | None) -> None:
+        self.size = 0
+        self._parts: list[bytes] = []
+        # Not a bytearray, which would be filled with zeros first, all at once; nor an array, whose huge pages the
+        # system may have to put together first.
+        self._whole = memoryview(mmap.mmap(-1, length)) if length else None
+
+    def add(self, part: bytes) -> None:
+        if self._whole is None:
+            self._parts.append(part)
+        else:
+            self._whole[self.size : self.size + len(part)] = part  # the parser lets no more than the length through
+        self.size += len(part)
+
+    def whole(self) -> bytes | memoryview:
+        return b"".join(self._parts) if self._whole is None else self._whole
 
 
 def _limited(body: bytes, limit: int) -> bytes:
@@ -132,6 +158,8 @@ class Presence:
         self._timer.cancel()
         if self._watch is not None:
             self._watch.cancel()
+        # The task holds this object: a circle would keep both, and a body of megabytes, for the garbage collector.
+        self._owner = self._watch = None
 
     def _begin(self) -> None:
         self._watch = asyncio.ensure_future(self._wait())

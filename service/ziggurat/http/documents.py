@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from ziggurat.settings import LimitSettings
 
 
+EARLY = 64 << 10  # bytes of a body that are parsed on the event loop; longer ones (models) go to a thread
+
+
 def json_response(document: Any, status: int = 200) -> Response:
     headers = {"retry-after": "1"} if status == 503 else None
     return Response(orjson.dumps(document), status, headers, "application/json")
@@ -25,10 +29,18 @@ async def read_document(request: Request, limits: LimitSettings) -> dict[str, An
     """The request's JSON object; an empty body is an empty object. Raises InvalidArgument, TooLarge."""
     framing = Framing(request.scope["headers"])
     framing.check(limits.body)
-    body = await read_body(request.receive, limits.body, limits.timeout or None)
-    if framing.encoding:
-        body = decompress(body, framing.encoding, limits.body)
-    if not body.strip():
+    body = await read_body(request.receive, limits.body, limits.timeout or None, framing.length)
+    if framing.encoding is None and len(body) <= EARLY:
+        return _parse(body)
+    return await asyncio.to_thread(_parse_long, body, framing.encoding, limits.body)
+
+
+def _parse_long(body: bytes | memoryview, encoding: str | None, limit: int) -> dict[str, Any]:
+    return _parse(decompress(body, encoding, limit) if encoding else body)
+
+
+def _parse(body: bytes | memoryview) -> dict[str, Any]:
+    if len(body) <= EARLY and not bytes(body).strip():
         return {}
     try:
         document = orjson.loads(body)

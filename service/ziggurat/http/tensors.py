@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from ziggurat.engine.json_numbers import NumberText
+from ziggurat.engine.json_numbers import NumberText, NumberWriter
 from ziggurat.errors import InvalidArgument
 from ziggurat.http.datatypes import BYTE_RANGES, Datatype
 
@@ -54,8 +54,9 @@ def from_bytes(raw: memoryview, datatype: Datatype, shape: tuple[int, ...], name
     return np.frombuffer(raw, datatype.dtype).reshape(shape)
 
 
-def to_json(array: Array, datatype: Datatype, name: str) -> Array | list[Any]:
-    """Flat values that JSON can carry: non-finite numbers become the strings that from_json reads."""
+def to_json(array: Array, datatype: Datatype, name: str, writer: NumberWriter | None = None) -> Array | list[Any] | str:
+    """Flat values that JSON can carry, or what stands for them in `writer`'s document: non-finite numbers become the
+    strings that from_json reads."""
     if not datatype.json:
         text = (
             f"{datatype.name} has no JSON form: ask for binary data (parameter 'binary_data' or 'binary_data_output')"
@@ -64,6 +65,8 @@ def to_json(array: Array, datatype: Datatype, name: str) -> Array | list[Any]:
     flat = np.ascontiguousarray(array).reshape(-1)
     if datatype.dtype is None:
         return [_text(value, name) for value in flat]
+    if writer is not None and (mark := writer.take(flat)) is not None:
+        return mark
     if datatype.dtype.kind == "f" and not np.isfinite(flat).all():
         return [value if math.isfinite(value) else _spell(value) for value in flat.tolist()]
     return flat

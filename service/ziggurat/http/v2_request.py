@@ -37,7 +37,7 @@ class Request:
     alone: bool = False  # no JSON: the body is the only input
 
 
-def parse(body: bytes, header_length: int | None) -> Request:
+def parse(body: bytes | memoryview, header_length: int | None) -> Request:
     """Reads the JSON part; `header_length` is its length where the Inference-Header-Content-Length header tells it."""
     view = memoryview(body)
     if header_length is None:
@@ -47,7 +47,7 @@ def parse(body: bytes, header_length: int | None) -> Request:
     elif header_length > len(body):
         raise InvalidArgument(f"the JSON part is said to have {header_length} bytes, the body has {len(body)}")
     else:
-        head, raw = body[:header_length], view[header_length:]
+        head, raw = view[:header_length], view[header_length:]
     document, numbers = _load(head, header_length is not None)
     request = Request(raw, id=_id(document))
     options = parameters(document, "the request")
@@ -68,7 +68,7 @@ def parse(body: bytes, header_length: int | None) -> Request:
 _FINDER = NumberFinder()
 
 
-def _load(head: bytes, framed: bool) -> tuple[dict[str, Any], dict[str, NumberText]]:
+def _load(head: bytes | memoryview, framed: bool) -> tuple[dict[str, Any], dict[str, NumberText]]:
     """The document, in which arrays of numbers are the strings that name them."""
     skeleton, numbers = _FINDER.find(head)
     try:
@@ -80,11 +80,11 @@ def _load(head: bytes, framed: bool) -> tuple[dict[str, Any], dict[str, NumberTe
     return document, numbers
 
 
-def _load_whole(head: bytes, framed: bool) -> object:
+def _load_whole(head: bytes | memoryview, framed: bool) -> object:
     try:
         return orjson.loads(head)
     except orjson.JSONDecodeError as error:
-        return _load_lenient(head, error, framed)
+        return _load_lenient(bytes(head), error, framed)
 
 
 def _load_lenient(head: bytes, error: Exception, framed: bool) -> object:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from ziggurat.engine.json_numbers import NumberWriter
 from ziggurat.errors import InvalidArgument, Unsupported
 from ziggurat.http import tensors
 from ziggurat.http.datatypes import ALL, BY_ENGINE, BY_NAME, Datatype
@@ -35,6 +36,7 @@ def encode(
     """`labels` names the classes of an output for the classification extension."""
     described: list[dict[str, Any]] = []
     binary: list[Part] = []
+    writer = NumberWriter()
     for output in request.outputs or [Output(key) for key in arrays]:
         array = arrays[output.name]
         datatype = _datatype(array, output.name)
@@ -46,16 +48,16 @@ def encode(
             item["parameters"] = {"binary_data_size": len(raw)}
             binary.append(raw)
         else:
-            item["data"] = tensors.to_json(array, datatype, output.name)
+            item["data"] = tensors.to_json(array, datatype, output.name, writer)
         described.append(item)
     answer: dict[str, Any] = {"model_name": name, "model_version": version, "outputs": described}
     if request.id is not None:
         answer["id"] = request.id
     if request.parameters:
         answer["parameters"] = request.parameters
-    head = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+    head = writer.join(orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY))
     framed = any("parameters" in item for item in described)
-    return Body([head, *binary], len(head) if framed else None)
+    return Body([*head, *binary], sum(map(len, head)) if framed else None)
 
 
 def _datatype(value: object, name: str) -> Datatype:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ziggurat.settings import LimitSettings
     from ziggurat.telemetry.metrics import Metrics
 
-EARLY = 256 << 10  # bytes of a body that are parsed on the event loop; longer ones go to a thread
+EARLY = 64 << 10  # bytes of a body that are parsed on the event loop; longer ones go to a thread
 
 Wire = TypeVar("Wire", bound=Body)
 Result = TypeVar("Result")
@@ -154,7 +154,7 @@ class Desk:
     async def _read(self, request: Request, kind: type[Wire]) -> Wire:
         framing = Framing(request.scope["headers"])
         framing.check(self._limits.body)
-        raw = await read_body(request.receive, self._limits.body, self._limits.timeout or None)
+        raw = await read_body(request.receive, self._limits.body, self._limits.timeout or None, framing.length)
         if framing.encoding is None and len(raw) <= EARLY:
             body = _parse(raw, kind)
         else:
@@ -163,7 +163,7 @@ class Desk:
             self.metrics.language.ignored(request.scope["path"].rpartition("/")[2], len(body.model_extra))
         return body
 
-    def _parse_long(self, raw: bytes, encoding: str | None, kind: type[Wire]) -> Wire:
+    def _parse_long(self, raw: bytes | memoryview, encoding: str | None, kind: type[Wire]) -> Wire:
         return _parse(decompress(raw, encoding, self._limits.body) if encoding else raw, kind)
 
     def _refuse(self, request: Request, error: Exception) -> Response:
@@ -199,7 +199,7 @@ class Desk:
         return ended
 
 
-def _parse(raw: bytes, kind: type[Wire]) -> Wire:
+def _parse(raw: bytes | memoryview, kind: type[Wire]) -> Wire:
     try:
         document = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
