@@ -120,7 +120,8 @@ ZIGGURAT_INLINE F32 Tanh(F32 x) {
 ZIGGURAT_INLINE F32 Sigmoid(F32 x) {
   const F32 e = Exp(Neg(Abs(x)));
   const F32 upper = Set(1.0f) / (Set(1.0f) + e);
-  return Select(Lt(x, Zero()), e * upper, upper);
+  // A NaN comes back as it is: of two different ones a product keeps either, as the compiler orders its operands.
+  return Select(IsNan(x), x, Select(Lt(x, Zero()), e * upper, upper));
 }
 
 // |x| < 0.92: x + x p(x^2). Above: 1 - e^-g(|x|), g = -log erfc, which is 1 in float32 from 4 on.
