@@ -5,6 +5,15 @@
 namespace ziggurat::cpu::ZIGGURAT_ISA {
 namespace {
 
+// Four rows of four numbers, turned over.
+ZIGGURAT_INLINE void TurnFour(__m128 a, __m128 b, __m128 c, __m128 d, float* y, int64_t y_stride) {
+  _MM_TRANSPOSE4_PS(a, b, c, d);
+  _mm_storeu_ps(y, a);
+  _mm_storeu_ps(y + y_stride, b);
+  _mm_storeu_ps(y + 2 * y_stride, c);
+  _mm_storeu_ps(y + 3 * y_stride, d);
+}
+
 #if defined(__AVX__)
 constexpr int64_t kTile = 8;
 
@@ -29,13 +38,8 @@ ZIGGURAT_INLINE void TransposeTile(const float* x, int64_t x_stride, float* y, i
 constexpr int64_t kTile = 4;
 
 ZIGGURAT_INLINE void TransposeTile(const float* x, int64_t x_stride, float* y, int64_t y_stride) {
-  __m128 a = _mm_loadu_ps(x), b = _mm_loadu_ps(x + x_stride);
-  __m128 c = _mm_loadu_ps(x + 2 * x_stride), d = _mm_loadu_ps(x + 3 * x_stride);
-  _MM_TRANSPOSE4_PS(a, b, c, d);
-  _mm_storeu_ps(y, a);
-  _mm_storeu_ps(y + y_stride, b);
-  _mm_storeu_ps(y + 2 * y_stride, c);
-  _mm_storeu_ps(y + 3 * y_stride, d);
+  const auto row = [&](int64_t r) { return _mm_loadu_ps(x + r * x_stride); };
+  TurnFour(row(0), row(1), row(2), row(3), y, y_stride);
 }
 #endif
 
@@ -45,13 +49,36 @@ void Small(const T* x, int64_t x_stride, T* y, int64_t y_stride, int64_t rows, i
     for (int64_t r = 0; r < rows; ++r) y[c * y_stride + r] = x[r * x_stride + c];
 }
 
+// Fewer than eight rows, as the shuffle of two to four groups of channels has.
+void FewRows(const float* x, int64_t x_stride, float* y, int64_t y_stride, int64_t rows, int64_t columns) {
+  const auto row = [&](int64_t r, int64_t c) { return _mm_loadu_ps(x + r * x_stride + c); };
+  const int64_t fours = columns / 4 * 4;
+  if (rows >= 4) {
+    for (int64_t c = 0; c < fours; c += 4)
+      TurnFour(row(0, c), row(1, c), row(2, c), row(3, c), y + c * y_stride, y_stride);
+    Small(x + fours, x_stride, y + fours * y_stride, y_stride, 4, columns - fours);
+    return FewRows(x + 4 * x_stride, x_stride, y + 4, y_stride, rows - 4, columns);
+  }
+  int64_t c = 0;
+  if (rows == 2 && y_stride == 2) {
+    for (; c < fours; c += 4) {
+      _mm_storeu_ps(y + 2 * c, _mm_unpacklo_ps(row(0, c), row(1, c)));
+      _mm_storeu_ps(y + 2 * c + 4, _mm_unpackhi_ps(row(0, c), row(1, c)));
+    }
+  } else if (rows == 3 && y_stride == 3) {
+    // Of each four numbers the last is no one's: the next column overwrites it, and the last columns are not done here.
+    for (; c + 4 < columns; c += 4) TurnFour(row(0, c), row(1, c), row(2, c), row(2, c), y + 3 * c, 3);
+  }
+  Small(x + c, x_stride, y + c * y_stride, y_stride, rows, columns - c);
+}
+
 void Tiles(const float* x, int64_t x_stride, float* y, int64_t y_stride, int64_t rows, int64_t columns) {
   const int64_t whole_rows = rows / kTile * kTile, whole_columns = columns / kTile * kTile;
   for (int64_t r = 0; r < whole_rows; r += kTile)
     for (int64_t c = 0; c < whole_columns; c += kTile)
       TransposeTile(x + r * x_stride + c, x_stride, y + c * y_stride + r, y_stride);
   Small(x + whole_columns, x_stride, y + whole_columns * y_stride, y_stride, whole_rows, columns - whole_columns);
-  Small(x + whole_rows * x_stride, x_stride, y + whole_rows, y_stride, rows - whole_rows, columns);
+  FewRows(x + whole_rows * x_stride, x_stride, y + whole_rows, y_stride, rows - whole_rows, columns);
 }
 
 // A block's source and destination lines (64 x 64 x 4 bytes twice) fit the first-level cache together.

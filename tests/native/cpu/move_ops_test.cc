@@ -30,8 +30,8 @@ void CheckMoved(const HostTensor& y, const HostTensor& x, int64_t i, int64_t fro
 }
 
 TEST(transpose_moves_every_permutation) {
-  const Shape shapes[] = {{1},          {5, 70},         {130, 67}, {3, 9, 17}, {2, 3, 4, 5},
-                          {8, 1, 6, 2}, {2, 3, 2, 3, 2}, {0, 3, 2}, {16, 24, 8}};
+  const Shape shapes[] = {{1},       {5, 70},     {130, 67},  {3, 9, 17}, {2, 3, 4, 5}, {8, 1, 6, 2}, {2, 3, 2, 3, 2},
+                          {0, 3, 2}, {16, 24, 8}, {5, 2, 70}, {5, 3, 70}, {5, 4, 71},   {3, 7, 66},   {4, 15, 5}};
   for (const KernelTable* table : HostTables())
     for (const Shape& shape : shapes) {
       std::vector<int64_t> perm(static_cast<size_t>(shape.rank()));
