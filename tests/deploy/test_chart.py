@@ -112,13 +112,50 @@ def test_port_and_user_are_the_images() -> None:
     assert 'args: ["serve"' in text
 
 
-def test_it_renders() -> None:
-    helm = shutil.which("helm")
-    if helm is None:
-        pytest.skip("helm is not installed")
-    subprocess.run([helm, "lint", "--strict", str(CHART)], check=True)
-    more = ["--set", "settings.limits\\.queue=5,podAnnotations.a=b,nodeSelector.c=d"]
-    text = subprocess.run([helm, "template", "x", str(CHART), *more], check=True, capture_output=True, text=True).stdout
-    deployment = next(one for one in yaml.safe_load_all(text) if one["kind"] == "Deployment")
-    container = deployment["spec"]["template"]["spec"]["containers"][0]
-    assert {"name": "ZIGGURAT_LIMITS__QUEUE", "value": "5"} in container["env"]
+def rendered(release: str, given: dict[str, Any], tmp_path: Path) -> dict[str, dict[str, Any]]:
+    """The chart's objects by their kind, from the helm command or from Helm as a library (PyPI: helm-python-sdk)."""
+    helm, file = shutil.which("helm"), tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(given), encoding="utf-8")
+    if helm is not None:
+        subprocess.run([helm, "lint", "--strict", "--values", str(file), str(CHART)], check=True)
+        command = [helm, "template", release, str(CHART), "--values", str(file)]
+        texts = [subprocess.run(command, check=True, capture_output=True, text=True).stdout]
+    else:
+        library = pytest.importorskip("helm_python", reason="helm is not installed")
+        assert library.lint(str(CHART), given)["errors"] == []
+        with library.Chart.load(str(CHART)) as chart:
+            chart.validate_schema(given)
+            found = chart.render(given, name=release, namespace="default")
+        texts = [text for name, text in found.items() if name.endswith(".yaml")]
+    return {one["kind"]: one for text in texts for one in yaml.safe_load_all(text)}
+
+
+def pod(objects: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    spec = objects["Deployment"]["spec"]["template"]["spec"]
+    assert isinstance(spec, dict)
+    return spec
+
+
+def test_it_renders(tmp_path: Path) -> None:
+    objects = rendered("zoo", {"podAnnotations": {"a": "b"}, "nodeSelector": {"c": "d"}, "drainDelay": 5}, tmp_path)
+    labels = objects["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert objects["Service"]["spec"]["selector"].items() <= labels.items()
+    assert objects["Deployment"]["spec"]["template"]["metadata"]["annotations"]["a"] == "b"
+    assert pod(objects)["nodeSelector"] == {"c": "d"} and pod(objects)["terminationGracePeriodSeconds"] == 50
+    assert pod(objects)["volumes"][0] == {"name": "models", "emptyDir": {}}
+    assert objects["Service"]["metadata"]["name"] == "zoo-ziggurat"
+    assert rendered("ziggurat", {}, tmp_path)["Service"]["metadata"]["name"] == "ziggurat"
+
+
+def test_rendered_settings_are_read_as_they_were_meant(tmp_path: Path) -> None:
+    wanted = {"limits.queue": 2097152, "limits.body": 1 << 40, "server.hang": 0.5, "language.prefix_cache": False}
+    given = {"settings": {**wanted, "models.required": "a,b"}}
+    env = {one["name"]: one["value"] for one in pod(rendered("x", given, tmp_path))["containers"][0]["env"]}
+    read = settings.load(environ=env).settings
+    assert read.limits.queue == 2097152 and read.limits.body == 1 << 40 and read.server.hang == 0.5
+    assert read.language.prefix_cache is False and read.models.required == ("a", "b")
+
+
+def test_a_volume_is_named_without_taking_another_away(tmp_path: Path) -> None:
+    claim = {"persistentVolumeClaim": {"claimName": "models"}}
+    assert pod(rendered("x", {"models": {"volume": claim}}, tmp_path))["volumes"][0] == {"name": "models", **claim}

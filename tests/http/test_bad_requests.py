@@ -101,6 +101,45 @@ def test_a_bad_document_is_400(raw: Raw, document: Any, says: str) -> None:
     assert reply.status == 400 and says in reply.error
 
 
+# A bare NaN sends a document to the lenient parser, which knows more than any answer can carry back.
+NAN = b'"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[NaN]}]}'
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b'{"id":"\\ud800",',
+        b'{"parameters":{"a":"\\ud800"},',
+        b'{"parameters":{"\\ud800":1},',
+        b'{"parameters":{"a":NaN},',
+        b'{"parameters":{"a":-Infinity},',
+        b'{"parameters":{"a":%d},' % 2**70,
+    ],
+)
+def test_what_an_answer_cannot_carry_back_is_400(raw: Raw, head: bytes) -> None:
+    assert raw.infer("identity/fp32", head + NAN).status == 400
+
+
+def test_an_integer_beyond_64_bits_is_called_so(raw: Raw) -> None:
+    for model, value in (("int64", -(2**63) - 1), ("int64", 2**70), ("uint64", 2**64)):
+        tensor = item(datatype=model.upper(), shape=[1], data=[value])
+        assert f"beyond {model.upper()}" in raw.infer(f"identity/{model}", {"inputs": [tensor]}).error
+
+
+def test_a_message_is_no_longer_than_it_helps(raw: Raw, server: Running) -> None:
+    reply = raw.infer("identity/fp32", {"inputs": [item(name="n" * 100_000)]})
+    assert reply.status == 400 and "inputs are x" in reply.error and len(reply.error) < 5000
+    assert max(len(line) for line in server.log.getvalue().splitlines()) < 10_000
+
+
+def test_a_made_up_name_is_logged_whatever_its_letters(raw: Raw, server: Running) -> None:
+    body = b'{"inputs":[{"name":"half \\ud800","datatype":"FP32","shape":[1],"data":[NaN]}]}'
+    reply = raw.infer("identity/fp32", body, x_request_id="half-a-pair")
+    assert reply.status == 400 and "half ?" in reply.error
+    (line,) = [one for one in server.logged() if one.get("request_id") == "half-a-pair"]
+    assert line["status"] == 400 and "half ?" in line["error"]
+
+
 def test_ragged_data_is_400(raw: Raw) -> None:
     tensor = {"name": "a", "datatype": "FP32", "shape": [2, 2], "data": [[1, 2, 3], [4]]}
     reply = raw.infer("pair", {"inputs": [tensor]})

@@ -111,6 +111,11 @@ def test_classification_gives_the_largest_values_with_their_indices(raw: Raw) ->
     assert output["datatype"] == "BYTES" and output["data"] == ["3.0:1", "2.0:3"]
 
 
+def test_a_class_has_the_shortest_text_of_its_value(raw: Raw) -> None:
+    document = {"inputs": [tensor("x", [0.1, 0.9])], "outputs": [{"name": "y", "parameters": {"classification": 1}}]}
+    assert raw.infer("identity/fp32", document).json()["outputs"][0]["data"] == ["0.9:1"]
+
+
 def test_curl_says_it_sends_a_form_and_is_understood(raw: Raw) -> None:
     assert raw.infer("pair", pair(), content_type="application/x-www-form-urlencoded").status == 200
 

@@ -33,6 +33,14 @@ def test_a_server_whose_only_model_is_broken_is_not_ready(tmp_path: Path) -> Non
         assert raw.request("GET", "/v2/health/live").status == 200
 
 
+def test_settings_that_cannot_be_read_are_logged_as_a_load_that_failed(tmp_path: Path) -> None:
+    models.pair(tmp_path / "odd/1/model.onnx")
+    (tmp_path / "odd/model.yaml").write_text("max_batchsize: 3\n", encoding="utf-8")
+    with serving(tmp_path) as running:
+        (line,) = [one for one in running.logged() if one["event"] == "model failed to load"]
+    assert line["model"] == "odd" and line["level"] == "error" and "did you mean 'max_batch_size'" in line["reason"]
+
+
 def test_one_file_is_served_under_the_name_given(tmp_path: Path) -> None:
     path = models.pair(tmp_path / "whatever.onnx")
     with serving(path, models={"name": "sums"}) as running, Raw(running.port) as raw:

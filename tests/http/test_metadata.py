@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+
 import pytest
 
 from tests.http.support import Raw, Running
@@ -11,6 +14,18 @@ def test_health_is_public_and_says_nothing_but_the_state(raw: Raw) -> None:
     assert raw.request("GET", "/v2/health/live").json() == {"live": True}
     assert raw.request("GET", "/health").json() == {"live": True}
     assert raw.request("GET", "/v2/health/ready").json() == {"ready": True}
+
+
+@pytest.mark.parametrize("path", ["/v2/health/ready", "/v2/models/pair", "/metrics", "/v2/models/nobody", "/nowhere"])
+def test_head_is_get_without_the_body(server: Running, path: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    with contextlib.closing(connection):
+        replies = []
+        for method in ("GET", "HEAD", "GET"):  # the last shows that the connection is still in step
+            connection.request(method, path)
+            reply = connection.getresponse()
+            replies.append((reply.status, reply.headers["content-type"], bool(reply.read())))
+    assert replies[0] == replies[2] and replies[1] == (*replies[0][:2], False)
 
 
 @pytest.mark.parametrize("path", ["/v2", "/v2/"])

@@ -53,6 +53,15 @@ def test_an_alias_asks_the_same_model(raw: Raw) -> None:
     assert raw.request("GET", "/v2/models/other/name").json()["name"] == "other/name"
 
 
+def test_an_alias_can_be_unloaded_and_loaded_too(raw: Raw) -> None:
+    assert raw.request("POST", "/v2/repository/models/other/name/unload", b"").status == 200
+    assert raw.infer("m", ONE).status == 503 and states(raw) == {"m/1": "UNAVAILABLE", "m/2": "UNAVAILABLE"}
+    assert load(raw, "other/name").status == 200
+    assert raw.infer("m", ONE).status == 200 and states(raw) == {"m/1": "READY", "m/2": "READY"}
+    reply = load(raw, "other/name", config="{}", **{"file:1/model.onnx": "AAAA"})
+    assert reply.status == 400 and "an alias of 'm'" in reply.error and raw.infer("m", ONE).status == 200
+
+
 def test_a_model_that_appears_can_be_loaded(raw: Raw, folder: Path) -> None:
     models.identity(folder / "late.onnx", TensorProto.FLOAT)
     assert states(raw)["late/1"] == "UNAVAILABLE"

@@ -15,6 +15,7 @@ from ziggurat.http import page, shapes
 from ziggurat.http.front import Front
 from ziggurat.http.infer import Infer
 from ziggurat.http.openai.routes import LanguageRoutes
+from ziggurat.http.problems import text_of
 from ziggurat.http.v2_management import absent_router, logging_router, statistics_router
 from ziggurat.http.v2_repository import repository_router
 from ziggurat.http.v2_routes import health_router, model_router
@@ -85,7 +86,7 @@ def _add_problems(api: FastAPI) -> None:
     """Every error in its protocol's shape, whoever raised it."""
 
     async def ours(request: Request, error: Exception) -> Response:
-        request.scope["ziggurat.error"] = str(error)
+        request.scope["ziggurat.error"] = text_of(error)
         status, headers, body = shapes.problem(request.scope["path"], error)
         return _response(status, body, {key.decode(): value.decode() for key, value in headers})
 
@@ -99,7 +100,7 @@ def _add_problems(api: FastAPI) -> None:
         )
 
     async def of_validation(request: Request, error: Exception) -> Response:
-        return _response(400, shapes.of_status(request.scope["path"], 400, str(error)), {})
+        return _response(400, shapes.of_status(request.scope["path"], 400, text_of(error)), {})
 
     api.add_exception_handler(ZigguratError, ours)
     api.add_exception_handler(HTTPException, of_http)

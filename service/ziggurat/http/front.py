@@ -39,7 +39,10 @@ class Front:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        hot = scope["method"] == "POST" and scope["path"].endswith("/infer") and scope["path"].startswith("/v2/models/")
+        method = scope["method"]
+        if method == "HEAD":  # as GET; the protocol leaves the body out
+            scope = {**scope, "method": "GET"}
+        hot = method == "POST" and scope["path"].endswith("/infer") and scope["path"].startswith("/v2/models/")
         request_id = _request_id(scope["headers"]) or b"%s-%d" % (self._prefix, next(self._numbers))
         scope["ziggurat.request_id"] = request_id
         begin, status = time.monotonic(), 0
@@ -59,7 +62,7 @@ class Front:
                 raise  # part of an answer is out: only a broken connection can say that it is not whole
             await send_json(send_with_id, *shapes.problem(scope["path"], error))
         if self._log_all or status >= 400 or status == 0:
-            self._log(scope, request_id, status or 499, time.monotonic() - begin)
+            self._log(method, scope, request_id, status or 499, time.monotonic() - begin)
 
     def quick(self, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> list[bytes | memoryview] | None:
         """A whole successful response, but for its first line, to a request that can be answered at once, or None: then
@@ -74,9 +77,9 @@ class Front:
         size = sum(map(len, answer.parts))
         return [*fields, b"content-length: %d\r\nx-request-id: %s\r\n\r\n" % (size, request_id), *answer.parts]
 
-    def _log(self, scope: Scope, request_id: bytes, status: int, seconds: float) -> None:
+    def _log(self, method: str, scope: Scope, request_id: bytes, status: int, seconds: float) -> None:
         fields: dict[str, Any] = {
-            "method": scope["method"],
+            "method": method,
             "path": scope["path"],
             "status": status,
             "ms": round(seconds * 1e3, 3),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ziggurat.errors import Cancelled, NotFound, Overloaded, Unavailable, ZigguratError
 from ziggurat.http.bodies import Framing, Presence, read_body
-from ziggurat.http.problems import Headers, problem
+from ziggurat.http.problems import Headers, problem, text_of
 from ziggurat.http.v2_work import V2Work
 from ziggurat.serving.serving import QUICK_SECONDS
 
@@ -168,7 +168,7 @@ def _compress(parts: list[Part], encoding: str) -> bytes:
 
 async def _send(scope: Scope, send: Send, answer: Answer) -> None:
     if answer.error is not None:
-        scope["ziggurat.error"] = str(answer.error)
+        scope["ziggurat.error"] = text_of(answer.error)
         # A client that waits for "100 Continue" sends no body after a refusal, so what follows could not be told apart.
         if any(name == b"expect" for name, _ in scope["headers"]):
             answer.headers.append((b"connection", b"close"))

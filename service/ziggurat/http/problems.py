@@ -23,6 +23,8 @@ STATUS = {
     "internal": 500,
 }
 
+TEXT_MAX = 4000  # characters of a message
+
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -42,9 +44,17 @@ def problem(error: Exception) -> tuple[int, Headers, bytes]:
         headers.append((b"retry-after", str(math.ceil(error.retry_after)).encode()))
     elif status == 503:
         headers.append((b"retry-after", b"1"))
-    return status, headers, body(str(error))
+    return status, headers, body(text_of(error))
+
+
+def text_of(error: Exception) -> str:
+    """The message as it may be sent and logged: a client's own words can be part of it, at whatever length, and names
+    from a model file or a client need not be valid Unicode."""
+    text = str(error)
+    if len(text) > TEXT_MAX:  # what is wrong stands before such words or behind them
+        text = f"{text[: TEXT_MAX // 2]} ... {text[-TEXT_MAX // 2 :]}"
+    return text.encode(errors="replace").decode()
 
 
 def body(text: str) -> bytes:
-    # Names in a message may come from a model file or a client, and need not be valid Unicode.
     return orjson.dumps({"error": text.encode(errors="replace").decode()})

@@ -125,6 +125,9 @@ def _floats(flat: list[Any], kinds: set[type], datatype: Datatype, name: str) ->
 
 def _integers(flat: list[Any], kinds: set[type], datatype: Datatype, name: str) -> Array:
     boolean = datatype.name == "BOOL"
+    if float in kinds and any(type(value) is float and abs(value) >= 2**63 for value in flat):
+        # The parser has no integers beyond 64 bits, so it makes them floats; no fraction is that large.
+        raise InvalidArgument(f"'data' holds a number beyond {datatype.name}", tensor=name)
     _allow(kinds, (bool, int) if boolean else (int,), datatype, name)
     if boolean and int in kinds and not set(flat) <= {0, 1}:
         raise InvalidArgument("BOOL is true, false, 1 or 0", tensor=name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,6 +103,8 @@ def _id(document: dict[str, Any]) -> str | None:
     value = document.get("id")
     if value is not None and not isinstance(value, str):
         raise InvalidArgument(f"'id' must be a string, got {type(value).__name__}")
+    if value is not None and not _is_json(value):
+        raise InvalidArgument("'id' holds half of a surrogate pair")
     return value
 
 
@@ -135,7 +138,16 @@ def _echoed(options: dict[str, Any]) -> dict[str, Any]:
     for name, value in options.items():
         if not isinstance(value, (str, int, float)):
             raise InvalidArgument(f"parameter '{name}' must be a string, a number or a boolean, got {value!r}")
+        if not (_is_json(name) and _is_json(value)):
+            raise InvalidArgument(f"parameter {name!r} is nothing that JSON can carry back: {value!r}")
     return {key: one for key, one in options.items() if key not in _RESERVED and not key.startswith("triton_")}
+
+
+def _is_json(value: str | float) -> bool:
+    """Whether the answer can carry it. The lenient parser lets through what strict JSON does not know."""
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value)
+    return math.isfinite(value) if isinstance(value, float) else -(2**63) <= value < 2**64
 
 
 def _timeout(options: dict[str, Any]) -> float | None:

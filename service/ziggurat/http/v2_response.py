@@ -79,8 +79,9 @@ def _classify(array: tensors.Array, output: Output, names: Sequence[str]) -> ten
     best = np.argsort(-array.astype(np.float64), axis=-1, kind="stable")[..., :count]
     values = np.take_along_axis(array, best, axis=-1)
     result = np.empty(best.size, object)
+    # str() of a NumPy number is the shortest text of its own type: 0.9 for what a format writes 0.8999999761581421.
     result[:] = [
-        f"{value}:{index}:{names[index]}".encode() if index < len(names) else f"{value}:{index}".encode()
+        f"{value!s}:{index}:{names[index]}".encode() if index < len(names) else f"{value!s}:{index}".encode()
         for value, index in zip(values.ravel(), best.ravel().tolist(), strict=True)
     ]
     return result.reshape(best.shape)

@@ -53,6 +53,11 @@ class Control:
         Raises Unsupported outside of mode explicit, NotFound, InvalidArgument with the reason of a load that failed.
         """
         self._check_mode()
+        alias, name = name, self.registry.canonical(name)
+        if files and alias != name:
+            raise InvalidArgument(
+                f"failed to load '{alias}': it is an alias of '{name}', and files need a model's own name"
+            )
         async with self._lock(name):
             found = inline(name, config, files) if files else await self._in_repository(name, config)
             entries = await self.registry.load(found)
@@ -64,7 +69,8 @@ class Control:
     async def unload(self, name: str) -> None:
         """Returns at once; requests that were accepted get their answers. Raises NotFound, Unsupported."""
         self._check_mode()
-        self.registry.versions(name)
+        self.registry.versions(name)  # raises where there is none
+        name = self.registry.canonical(name)
         async with self._lock(name):
             await self.registry.settle({name})
             self.registry.retire(name)

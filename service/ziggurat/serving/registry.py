@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ziggurat.errors import NotFound, Unsupported, ZigguratError
+from ziggurat.errors import InvalidArgument, NotFound, Unsupported, ZigguratError
 from ziggurat.serving.entry import UNKNOWN_SECONDS, Entry, State, Status
 from ziggurat.serving.repository import Found, version_key
 
@@ -63,6 +63,8 @@ class Registry:
         for entry in entries:
             if entry.status.state is State.LOADING:
                 self._begin(entry)
+            else:
+                self._tell_failure(entry, entry.status)
         for index in range(threads):
             # Daemons: a load that takes minutes must not hold up the end of the process.
             threading.Thread(target=self._work, name=f"load-{index}", daemon=True).start()
@@ -80,6 +82,10 @@ class Registry:
 
     def names(self) -> list[str]:
         return list(self._models)
+
+    def canonical(self, name: str) -> str:
+        """A model's own name, where `name` is an alias of one that is known; else `name`."""
+        return name if name in self._models else self._aliases.get(name, name)
 
     def versions(self, name: str) -> dict[str, Entry]:
         """The versions of a model in their order; raises NotFound for a name that is not known."""
@@ -112,6 +118,8 @@ class Registry:
             old = self._models.get(entry.name, {}).get(entry.version)
             if old is None or old.status.state is not State.READY:
                 self._put(entry)
+            if entry.status.state is not State.LOADING:
+                self._tell_failure(entry, entry.status)
         pending = [self._begin(entry) for entry in entries if entry.status.state is State.LOADING]
         if pending:
             await asyncio.wait([asyncio.wrap_future(one) for one in pending])
@@ -196,14 +204,19 @@ class Registry:
         try:
             loaded = self._load_any(entry)
         except ZigguratError as error:
-            log.error("model failed to load", reason=str(error), code=error.code)
-            return Status(State.UNAVAILABLE, str(error), None, time.monotonic() - begin, code=error.code)
+            failed = Status(State.UNAVAILABLE, str(error), None, time.monotonic() - begin, code=error.code)
+            self._tell_failure(entry, failed)
+            return failed
         except Exception as error:  # a bug in loading one model must not take the others' thread down
             log.exception("model failed to load")
             return Status(State.UNAVAILABLE, f"internal error: {error!r}", None, time.monotonic() - begin)
         seconds = time.monotonic() - begin
         log.info("model ready", seconds=round(seconds, 3))
         return replace(loaded, load_seconds=seconds)
+
+    def _tell_failure(self, entry: Entry, status: Status) -> None:
+        log = self._logger.bind(model=entry.name, version=entry.version)
+        log.error("model failed to load", reason=status.reason, code=status.code or InvalidArgument.code)
 
     def _load_any(self, entry: Entry) -> Status:
         if entry.found.kind == "language":

@@ -78,4 +78,12 @@ class Forward(logging.Handler):
 
 
 def _to_json(event: Any, **_: Any) -> str:
-    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    try:
+        return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # half of a surrogate pair, in a name that a client made up: the line counts more than its letter
+        safe = {_text(key): value if isinstance(value, bool) else _text(value) for key, value in event.items()}
+        return orjson.dumps(safe).decode()
+
+
+def _text(value: object) -> str:
+    return str(value).encode(errors="replace").decode()

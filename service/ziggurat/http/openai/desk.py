@@ -17,6 +17,7 @@ from ziggurat.errors import Cancelled, InvalidArgument, NotFound, Overloaded, Zi
 from ziggurat.http.bodies import Framing, Presence, decompress, read_body
 from ziggurat.http.openai import problems
 from ziggurat.http.openai.fields import Body
+from ziggurat.http.problems import text_of
 from ziggurat.serving.generation.encoder import EncoderService
 from ziggurat.serving.generation.service import LanguageService
 
@@ -172,7 +173,7 @@ class Desk:
         if not isinstance(error, ZigguratError):
             request_id = request.scope.get("ziggurat.request_id", b"").decode()
             self._logger.exception("request failed", request_id=request_id, exc_info=error)
-        request.scope["ziggurat.error"] = str(error)
+        request.scope["ziggurat.error"] = text_of(error)
         status, headers, body = self._problem(error)
         if any(name == b"expect" for name, _ in request.scope["headers"]):
             headers.append((b"connection", b"close"))

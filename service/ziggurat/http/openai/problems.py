@@ -90,7 +90,7 @@ def of_validation(error: ValidationError) -> BadField:
 
 def _message(error: Exception) -> str:
     if isinstance(error, ZigguratError):
-        return str(error).encode(errors="replace").decode()
+        return v2.text_of(error)
     return "internal error: the server's log has the details under this request's id"
 
 

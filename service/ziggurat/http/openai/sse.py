@@ -12,6 +12,7 @@ from starlette.responses import Response
 from ziggurat.errors import Cancelled
 from ziggurat.http.bodies import Presence
 from ziggurat.http.front import send_json
+from ziggurat.http.problems import text_of
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -89,7 +90,7 @@ class EventStream(Response):
             async for pieces in self._stream:
                 await self._events(send, self._writer.pieces(pieces) if pieces else [PING])
         except Exception as error:
-            scope["ziggurat.error"] = str(error)
+            scope["ziggurat.error"] = text_of(error)
             if not self._started:
                 status, headers, body = self._writer.problem(error)
                 await send_json(send, status, headers, body)
