@@ -31,6 +31,8 @@ struct Slot {
   Storage storage = Storage::kDynamic;
   int device = 0;          // index into Plan::devices; 0 is the CPU
   int view_of = -1;        // kView: the slot whose bytes these are; kCapture: the parent's slot
+  bool is_part = false;    // kView: some columns of a Concat's result, whose rows lie as far apart as that is wide
+  int64_t column = 0;      // then: the first of them, in bytes
   bool is_static = false;  // the shape is an expression over the inputs' dimensions
   int graph_output = -1;   // kOutput and kDynamic: the output that takes over this memory
   // The steps between which the bytes must stay; of a root, views included.

@@ -27,6 +27,10 @@ const char* PlaceName(Storage storage) {
   return "";
 }
 
+std::string PlaceText(const Plan& plan, const Slot& slot) {
+  return slot.is_part ? Cat("part of %", plan.slots[slot.view_of].value->name) : PlaceName(slot.storage);
+}
+
 std::string SlotText(const Plan& plan, int index) {
   if (index < 0) return "_";
   const Slot& slot = plan.slots[index];
@@ -45,7 +49,7 @@ void Print(const Plan& plan, const std::string& indent, std::string& out) {
     line += step.kernel ? std::string(step.kernel->name()) : "runtime";
     line += Cat(" on ", plan.devices[step.device]->name());
     for (int slot : step.outputs)
-      if (slot >= 0) line += Cat(", ", PlaceName(plan.slots[slot].storage));
+      if (slot >= 0) line += Cat(", ", PlaceText(plan, plan.slots[slot]));
     if (!step.node->name.empty()) line += Cat("  (", step.node->name, ")");
     out += line + "\n";
     for (const auto& subplan : step.subplans) {

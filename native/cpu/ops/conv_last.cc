@@ -6,6 +6,7 @@
 
 #include "cpu/ops/fused.h"
 #include "cpu/ops/gemm_tasks.h"
+#include "device/apart.h"
 
 namespace ziggurat::cpu {
 namespace {
@@ -15,7 +16,7 @@ int64_t Lines(int64_t floats) { return RoundUp(floats, 16); }
 // Rows up to which jobs that share them read one copy of the patches. Beyond, each has enough rows of its own.
 constexpr int64_t kSharedRows = 140;
 
-class ConvLastKernel final : public Kernel {
+class ConvLastKernel final : public Kernel, public WritesApart {
  public:
   ConvLastKernel(KernelSite& site, const KernelTable& table, const ConvLastNode& node)
       : kernels_(*table.matrix), last_(*table.matrix->last), node_(node), name_(Cat("conv_last.float32.", table.isa)) {
@@ -115,7 +116,7 @@ class ConvLastKernel final : public Kernel {
     job.panels = (s.out_channels + kernels_.nr - 1) / kernels_.nr;
     const int workers = static_cast<int>((context.team.size() + job.group - 1) / job.group);
     job.grid = CutGemm(rows, s.out_channels, s.K(), workers, kernels_.mr, kernels_.nr);
-    args.pixel = s.channels * job.group, args.out_pixel = s.out_channels * job.group;
+    args.pixel = s.channels * job.group, args.out_pixel = RowPitch(s.out_channels * job.group);
     args.input = context.inputs[0].As<const float>();
     args.weights = reinterpret_cast<const float*>(packed_->data());
     args.output = context.outputs[0].As<float>();
