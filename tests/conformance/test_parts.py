@@ -52,7 +52,7 @@ def branches(widths: list[int], kernels: list[int], extra: str = "") -> bytes:
 CASES: dict[str, tuple[list[int], list[int], str, int]] = {  # widths, kernels, extra, parts placed at least
     "two": ([16, 24], [1, 1], "", 2),
     "odd widths": ([5, 17, 1], [1, 1, 1], "", 3),
-    "larger kernels": ([64, 48, 33], [1, 3, 5], "", 2),
+    "larger kernels": ([64, 48, 33], [1, 3, 5], "", 3),
     "a part that is copied": ([9, 30], [1, 1], "pool", 2),
     "a part joined twice": ([9, 30], [1, 1], "twice", 1),
     "a part with another reader": ([9, 30], [1, 1], "read", 1),

@@ -65,16 +65,16 @@ void OutputTile(const WinogradLastArgs& a, int64_t t, const float* from) {
       for (int j = 0; j < n; ++j) row[j] = half[j][i];
       Back<m>(row, y);
       if (i >= rows) continue;
-      float* to = a.output + ((y0 + i) * s.out[1] + x0) * s.out_channels + c;
+      float* to = a.output + ((y0 + i) * s.out[1] + x0) * a.out_pixel + c;
 #pragma GCC unroll 4
       for (int j = 0; j < m; ++j)
-        if (j < columns) StoreUpTo(y[j], to + j * s.out_channels, count);
+        if (j < columns) StoreUpTo(y[j], to + j * a.out_pixel, count);
     }
   }
   if (a.epilogue.IsIdentity()) return;
   for (int64_t i = 0; i < rows; ++i) {
     const int64_t pixel = (y0 + i) * s.out[1] + x0;
-    ApplyEpilogue(a.epilogue, a.output + pixel * s.out_channels, s.out_channels, pixel, 0, columns, s.out_channels);
+    ApplyEpilogue(a.epilogue, a.output + pixel * a.out_pixel, a.out_pixel, pixel, 0, columns, s.out_channels);
   }
 }
 

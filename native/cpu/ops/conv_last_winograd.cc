@@ -7,6 +7,7 @@
 #include "cpu/ops/conv_winograd.h"
 #include "cpu/ops/gemm_tasks.h"
 #include "cpu/ops/ranges.h"
+#include "device/apart.h"
 
 namespace ziggurat::cpu {
 namespace {
@@ -15,7 +16,7 @@ namespace {
 constexpr int64_t kBlockFloats = 256 * 1024;
 constexpr int64_t kLeastTiles = 56;
 
-class WinogradLastKernel final : public Kernel {
+class WinogradLastKernel final : public Kernel, public WritesApart {
  public:
   WinogradLastKernel(KernelSite& site, const KernelTable& table, const ConvLastNode& node, const ConvShape& conv,
                      int tile)
@@ -54,13 +55,14 @@ class WinogradLastKernel final : public Kernel {
     WinogradLastArgs args;
     args.shape = shape_;
     args.weights = reinterpret_cast<const float*>(packed_->data()), args.weight_step = weight_step_;
+    args.out_pixel = RowPitch(shape_.out_channels);
     args.v_step = VStep(), args.m_step = MStep();
     args.v = reinterpret_cast<float*>(context.scratch), args.m = args.v + shape_.Positions() * args.v_step;
     const int64_t pixels = shape_.out[0] * shape_.out[1], all = shape_.Tiles(0) * shape_.Tiles(1);
     const Epilogue epilogue = node_.Finish(context);
     for (int64_t image = 0; image < context.outputs[0].shape[0]; ++image) {
       args.input = context.inputs[0].As<const float>() + image * shape_.in[0] * shape_.in[1] * shape_.channels;
-      args.output = context.outputs[0].As<float>() + image * pixels * shape_.out_channels;
+      args.output = context.outputs[0].As<float>() + image * pixels * args.out_pixel;
       args.epilogue = epilogue;
       if (epilogue.residual) args.epilogue.residual += image * pixels * shape_.out_channels;
       for (args.first_tile = 0; args.first_tile < all; args.first_tile += block_tiles_) {
