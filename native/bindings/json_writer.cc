@@ -1,5 +1,5 @@
-// Numbers of arrays as JSON text: the interpreter's lock is free meanwhile, so that an answer of megabytes does not hold
-// up whoever waits for it (the event loop).
+// Numbers of arrays as JSON text: the interpreter's lock is free meanwhile, so that an answer of megabytes does not
+// hold up whoever waits for it (the event loop).
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -21,8 +21,8 @@ char* Put(char* to, std::string_view text) {
 // "-Infinity" with its quotes.
 constexpr size_t kMostText = 26;
 
-// The shortest text that reads as the same number. Floats keep a mark of being such (".0"), so that typed clients do not
-// take them for integers; what JSON has no number for is a string.
+// The shortest text that reads as the same number. Floats keep a mark of being such (".0"), so that typed clients do
+// not take them for integers; what JSON has no number for is a string.
 template <class T>
 char* PutNumber(char* to, T value) {
   if constexpr (std::is_floating_point_v<T>) {

@@ -18,7 +18,8 @@ bool CanMerge(const Node& node) {
   const Value *a = node.Input(0), *b = node.Input(1), *bias = node.Input(2);
   if (!node.attributes.empty() || node.Input(3) || !b->IsConstant() || node.Output(0)->IsUnused()) return false;
   if (a->type.dtype != DType::kFloat32 || !a->type.HasRank() || a->type.Rank() < 2) return false;
-  if (b->constant->shape().rank() != 2 || b->constant->shape().Count() == 0 || !b->type.encoding.IsPlain()) return false;
+  if (b->constant->shape().rank() != 2 || b->constant->shape().Count() == 0 || !b->type.encoding.IsPlain())
+    return false;
   return !bias || (bias->IsConstant() && bias->constant->shape() == Shape{b->constant->shape()[1]});
 }
 
@@ -34,8 +35,8 @@ int Merge(Graph& graph, const std::vector<Node*>& group, const PassContext& cont
   for (const Node* node : group) inputs.push_back(node->Input(1));
   if (group[0]->Input(2))
     for (const Node* node : group) inputs.push_back(node->Input(2));
-  const Node* made = graph.AddNode(op, std::move(inputs), {}, std::vector<std::string>(group.size()), group[0]->name,
-                                   group[0]);
+  const Node* made =
+      graph.AddNode(op, std::move(inputs), {}, std::vector<std::string>(group.size()), group[0]->name, group[0]);
   int rewrites = 0;
   for (size_t i = 0; i < group.size(); ++i) rewrites += Replace(group[i]->Output(0), made->outputs[i]);
   return rewrites;

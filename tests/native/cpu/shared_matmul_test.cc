@@ -66,7 +66,8 @@ TEST(matrices_that_do_not_fit_are_refused) {
     }
     return false;
   };
-  const HostTensor a = RandomFloats({2, 4}, 1), b = Constant(RandomFloats({4, 3}, 2)), c = Constant(RandomFloats({5, 3}, 3));
+  const HostTensor a = RandomFloats({2, 4}, 1), b = Constant(RandomFloats({4, 3}, 2)),
+                   c = Constant(RandomFloats({5, 3}, 3));
   CHECK(!refused({a, b, b}, 2));
   CHECK(refused({a, b, c}, 2));
   CHECK(refused({a, b, b, RandomFloats({3}, 4)}, 2));

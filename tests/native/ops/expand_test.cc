@@ -155,12 +155,11 @@ std::vector<Sample> Samples() {
                    },
                    {{"transA", int64_t{1}}, {"transB", int64_t{1}}, {"activation", "gelu_erf"}},
                    "zig"});
-  cases.push_back({"SharedMatMul",
-                   [](Build& b) {
-                     return std::vector<Value*>{b.In("a", {"n", "k"}), b.In("w", {"k", "5"}), b.In("b", {"5"})};
-                   },
-                   {},
-                   "zig"});
+  cases.push_back(
+      {"SharedMatMul",
+       [](Build& b) { return std::vector<Value*>{b.In("a", {"n", "k"}), b.In("w", {"k", "5"}), b.In("b", {"5"})}; },
+       {},
+       "zig"});
   cases.push_back({"Elementwise",
                    [](Build& b) {
                      return std::vector<Value*>{b.In("x", {"n", "k"}), b.In("c", {"n", "1"}, DType::kBool),
