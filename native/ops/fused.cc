@@ -1,9 +1,10 @@
 // Our own fused ops: a product or convolution with what usually follows it, in this order: + bias, + residual,
 // activation. Their expansions are the unfused nodes. The activation is three attributes:
 //
-//   activation         "" (none), relu, leaky_relu, clip, sigmoid, hard_sigmoid, tanh, silu, hard_swish, gelu_erf,
-//                      gelu_tanh
-//   activation_alpha   leaky_relu: the slope below zero; clip: the lower bound; hard_sigmoid: the factor
+//   activation         "" (none), relu, leaky_relu, clip, sigmoid, hard_sigmoid, tanh, silu, swish, hard_swish,
+//                      gelu_erf, gelu_tanh
+//   activation_alpha   leaky_relu: the slope below zero; clip: the lower bound; hard_sigmoid and
+//                      swish: the factor
 //   activation_beta    clip: the upper bound; hard_sigmoid: the offset
 #include "ops/expander.h"
 #include "ops/op_list.h"
@@ -22,6 +23,7 @@ Value* Activate(Expander& e, Value* x) {
   if (name == "tanh") return e.Op("Tanh", {x});
   if (name == "hard_swish") return e.Op("HardSwish", {x});
   if (name == "silu") return e.Op("Swish", {x});
+  if (name == "swish") return e.Op("Swish", {x}, {{"alpha", alpha}});
   if (name == "leaky_relu") return e.Op("LeakyRelu", {x}, {{"alpha", alpha}});
   if (name == "hard_sigmoid") return e.Op("HardSigmoid", {x}, {{"alpha", alpha}, {"beta", beta}});
   if (name == "gelu_erf") return e.Op("Gelu", {x});
@@ -31,8 +33,8 @@ Value* Activate(Expander& e, Value* x) {
 
 void CheckActivation(InferContext& c) {
   Choice(c, "activation",
-         {"", "relu", "sigmoid", "tanh", "hard_swish", "silu", "leaky_relu", "hard_sigmoid", "gelu_erf", "gelu_tanh",
-          "clip"});
+         {"", "relu", "sigmoid", "tanh", "hard_swish", "silu", "swish", "leaky_relu", "hard_sigmoid", "gelu_erf",
+          "gelu_tanh", "clip"});
 }
 
 // The node's attributes without those that are ours: those of the unfused op.

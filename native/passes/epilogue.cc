@@ -57,7 +57,7 @@ std::optional<Activation> ActivationOf(const Node& node) {
   if (op.Is("HardSigmoid")) return Activation{"hard_sigmoid", node.Float("alpha", 0.2f), node.Float("beta", 0.5f)};
   if (op.Is("Swish")) {
     const float alpha = node.Float("alpha", 1.0f);
-    return alpha == 1.0f ? std::optional(Activation{"silu"}) : std::nullopt;
+    return alpha == 1.0f ? Activation{"silu"} : Activation{"swish", alpha};
   }
   if (op.Is("Gelu")) return Activation{node.String("approximate", "none") == "tanh" ? "gelu_tanh" : "gelu_erf"};
   if (op.Is("Clip")) {

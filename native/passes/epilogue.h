@@ -12,7 +12,7 @@ namespace ziggurat {
 // An activation as the fused ops' attributes name it.
 struct Activation {
   std::string name;
-  float alpha = 0, beta = 0;  // leaky_relu: slope; clip: bounds; hard_sigmoid: scale and offset; silu: factor inside
+  float alpha = 0, beta = 0;  // leaky_relu: slope; clip: bounds; hard_sigmoid: scale and offset; swish: factor inside
 };
 
 // The activation that the node applies to its first input, if the fused ops know it.

@@ -27,5 +27,6 @@ extern const Pass kRecognizeAttention;
 extern const Pass kRecognizeGelu;
 extern const Pass kRecognizeLayerNorm;
 extern const Pass kRecognizeSwish;
+extern const Pass kSinkTransposes;
 
 }  // namespace ziggurat

@@ -29,6 +29,7 @@ constexpr PipelineRow kPipeline[] = {
     {kFuseConv,           "after all folds: everything that can be an epilogue has its final form"},
     {kChannelsLast,       "after fuse_conv: a residual and an activation move with their convolution"},
     {kMergeTransposes,    "of the Transposes that channels_last left where islands meet"},
+    {kSinkTransposes,     "where such islands meet tokens: a view stands between their Transposes"},
     {kMergeReshapes,      "again: of the Reshapes that transposes became"},
     {kFuseMatMul,         "with fuse_conv; the two touch different nodes"},
     {kFuseGate,           "after fuse_matmul, which may have taken the activation as an epilogue"},

@@ -92,6 +92,19 @@ def _transposed(b: Builder, x: str) -> str:
     return b.op("Transpose", turned, perm=back)
 
 
+def _tokens(b: Builder, x: str) -> str:
+    """Places become one axis behind a Transpose, and axes again, with something element-wise in between."""
+    if b.image:
+        tokens = b.op("Reshape", b.op("Transpose", x, perm=[0, 2, 3, 1]), b.ints(0, 36, CHANNELS))
+        back, shape = [0, 2, 1], (0, CHANNELS, 6, 6)
+    else:
+        tokens = b.op("Reshape", b.op("Transpose", x, perm=[0, 2, 1]), b.ints(0, 2, 4, 3))
+        back, shape = [0, 3, 1, 2], (0, 3, WIDTH)
+    if b.rng.integers(2):
+        tokens = b.op("Mul", b.op("Sin", tokens), b.scalar(0.75))
+    return b.op("Reshape", b.op("Transpose", tokens, perm=back), b.ints(*shape))
+
+
 def _folded(b: Builder, x: str) -> str:
     """A constant made of constants, among them a Transpose."""
     width = 6 if b.image else WIDTH
@@ -201,8 +214,8 @@ def _attention(b: Builder, x: str) -> str:
 
 
 STEPS = (
-    _attention, _gelu, _tanh_gelu, _layer_norm, _shape_arithmetic, _transposed, _folded, _twins, _no_ops, _gate,
-    _activation, _elements, _elements, _siblings, _product, _product, _conv_norm,
+    _attention, _gelu, _tanh_gelu, _layer_norm, _shape_arithmetic, _transposed, _tokens, _folded, _twins, _no_ops,
+    _gate, _activation, _elements, _elements, _siblings, _product, _product, _conv_norm,
 )  # fmt: skip
 
 

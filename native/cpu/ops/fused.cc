@@ -16,6 +16,7 @@ constexpr Named kActivations[] = {
     {"hard_sigmoid", UnaryOp::kHardSigmoid},
     {"tanh", UnaryOp::kTanh},
     {"silu", UnaryOp::kSilu},
+    {"swish", UnaryOp::kSwish},
     {"hard_swish", UnaryOp::kHardSwish},
     {"gelu_erf", UnaryOp::kGelu},
     {"gelu_tanh", UnaryOp::kGeluTanh},
