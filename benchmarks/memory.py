@@ -2,8 +2,8 @@
 
 Parts, all by default:
   blocks    a block from the pool against malloc (as it is, and with raised thresholds) and against the system
-  run       a model on the pool against the same on malloc, end to end
-  churn     fragmentation while models come and go, before and after weights were moved together
+  run       models end to end on the pool, on malloc (as it is, and with raised thresholds) and on the system
+  churn     fragmentation while models come and go and runs go on, before and after turns of the housekeeper
   requests  resident memory after 1,000 and after 10,000 requests of many shapes
   cycles    resident memory over 50 times loading and unloading
   peaks     the largest resident memory of loading and running each model, against ONNX Runtime, in fresh processes
@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import memory_models
 from benchmarks.limits.__main__ import build
 from benchmarks.memory_arms import ARMS, time_arm
 from tests.conformance import light_models, small_models
@@ -68,53 +69,104 @@ def blocks() -> list[dict[str, Any]]:
     return rows
 
 
-def run(models: Path | None) -> list[dict[str, Any]]:
+def run(models: Path | None, only: str | None = None) -> list[dict[str, Any]]:
     """Each arm in a process of its own, in turns; the median of five."""
     rows = []
-    for name, model in _models(models, ("squeezenet", "mobilenet_v2", "resnet50", "bert_base")):
-        times: dict[str, list[float]] = {arm: [] for arm in ARMS}
+    scratch = Path(tempfile.mkdtemp(prefix="ziggurat-memory-"))
+    for name, maker in memory_models.MAKERS.items():
+        (scratch / f"{name}.onnx").write_bytes(maker())
+    found = [(name, scratch / f"{name}.onnx") for name in memory_models.MAKERS]
+    found += _models(models, ("squeezenet", "shufflenet", "mobilenet_v2", "resnet50", "bert_base"))
+    for name, model in found:
+        if only not in (None, name):
+            continue
+        times: dict[str, list[dict[str, float]]] = {arm: [] for arm in ARMS}
         for _ in range(5):
             for arm in ARMS:
                 times[arm].append(time_arm(arm, model))
-        row: dict[str, Any] = {"model": name, **{arm: statistics.median(all_) for arm, all_ in times.items()}}
+        row: dict[str, Any] = {"model": name}
+        for arm, all_ in times.items():
+            row[arm] = {key: statistics.median([one[key] for one in all_]) for key in all_[0]}
+            row[arm] |= {"least": min(one["seconds"] for one in all_), "most": max(one["seconds"] for one in all_)}
         rows.append(row)
-        print(f"{name:<24} " + "  ".join(f"{arm} {1e3 * row[arm]:.3f} ms" for arm in ARMS)
-              + f"  malloc/pool {row['malloc'] / row['pool']:.2f}, raised/pool {row['raised'] / row['pool']:.2f}",
-              flush=True)  # fmt: skip
+        _print_arms(row)
     return rows
 
 
+def _print_arms(row: dict[str, Any]) -> None:
+    print(row["model"])
+    for arm in ARMS:
+        one = row[arm]
+        print(f"  {arm:<8} {1e3 * one['seconds']:>8.3f} ms ({1e3 * one['least']:.3f} to {1e3 * one['most']:.3f}), 99 % "
+              f"{1e3 * one['p99']:.3f} ms, {one['faults']:>7.0f} faults, {one['seconds'] / row['pool']['seconds']:.2f} "
+              "times the pool's", flush=True)  # fmt: skip
+
+
 def churn() -> dict[str, Any]:
+    """Models of mixed sizes come and go while runs go on and results live for mixed times; a turn of the housekeeper
+    after every ten steps. Fragmentation of each pool before and after its turn, by the engine's own definition."""
     import ziggurat
 
     generator = random.Random(1)
-    engine = ziggurat.Engine(threads=1, purge_after=0)
-    models: list[ziggurat.Model] = []
-    before: list[float] = []
-    after: list[float] = []
-    moved = 0
-    for turn in range(300):
-        shape = generator.randrange(64, 1200), generator.randrange(64, 800)
-        models.append(ziggurat.load(wide_linear(*shape, seed=turn), engine=engine))
-        while len(models) > 20:
-            models.pop(generator.randrange(len(models))).close()
-        if turn % 10 == 9:
-            before.append(_weights(engine)["fragmentation"])
-            report = engine.defragment()
-            moved += report["moved"]
-            after.append(_weights(engine)["fragmentation"])
-    weights = _weights(engine)
-    found = {"before": statistics.mean(before), "most_before": max(before), "after": statistics.mean(after)}
-    found |= {"most_after": max(after), "moved": moved, "reserved": weights["reserved"], "used": weights["used"]}
-    print(f"fragmentation before {found['before']:.0%} (most {found['most_before']:.0%}), after {found['after']:.0%} "
-          f"(most {found['most_after']:.0%}); {moved >> 20} MiB moved in 30 turns, {found['reserved'] >> 20} MiB held "
-          f"for {found['used'] >> 20} MiB in use")  # fmt: skip
+    engine = ziggurat.Engine(threads=2, purge_after=0)
+    live: list[ziggurat.Model] = []
+    results: list[tuple[int, Any]] = []
+    samples: list[dict[str, Any]] = []
+    for step in range(400):
+        outputs = int(16 * 100 ** generator.random())
+        inputs = int((20 << 10) * 400 ** generator.random() / 4 / outputs) + 1  # weights of 20 KiB to 8 MiB
+        live.append(ziggurat.load(wide_linear(inputs, outputs, seed=step), engine=engine))
+        while len(live) > 20:
+            live.pop(generator.randrange(len(live))).close()
+        for _ in range(6):
+            model = generator.choice(live)
+            rows = int(4000 ** generator.random())
+            x = np.ones((rows, model.inputs[0].shape[1]), np.float32)
+            results.append((step + generator.choice((1, 1, 1, 1, 20, 150)), model.run({"x": x})["y"]))
+        results = [result for result in results if result[0] > step]
+        if step % 10 == 9:
+            samples.append(_turn(engine))
     engine.close()
+    return _churn_report(samples)
+
+
+def _turn(engine: Any) -> dict[str, Any]:
+    before = engine.pools()
+    begin = time.perf_counter()
+    engine.core.tend()
+    seconds = time.perf_counter() - begin
+    after = engine.pools()
+    found: dict[str, Any] = {"seconds": seconds}
+    for moment, pools in (("before", before), ("after", after)):
+        found[moment] = {pool["pool"]: pool["fragmentation"] for pool in pools}
+        found[f"largest_{moment}"] = {pool["pool"]: pool["largest_free"] for pool in pools}
+        for field in ("moved", "released", "used", "reserved"):
+            found[f"{field}_{moment}"] = sum(pool[field] for pool in pools)
     return found
 
 
-def _weights(engine: Any) -> dict[str, Any]:
-    return next(pool for pool in engine.pools() if pool["pool"] == "weights")
+def _churn_report(samples: list[dict[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for pool in samples[0]["before"]:
+        row = {
+            f"{what}_{moment}": by([sample[moment][pool] for sample in samples])
+            for moment in ("before", "after")
+            for what, by in (("mean", statistics.mean), ("most", max))
+        }
+        row |= {f"largest_{moment}": statistics.mean([sample[f"largest_{moment}"][pool] for sample in samples])
+                for moment in ("before", "after")}  # fmt: skip
+        found[pool] = row
+        print(f"{pool:<8} fragmentation {row['mean_before']:>4.0%} (most {row['most_before']:.0%}) before, "
+              f"{row['mean_after']:>4.0%} (most {row['most_after']:.0%}) after a turn; largest free "
+              f"{row['largest_before'] / 2**20:.1f} and {row['largest_after'] / 2**20:.1f} MiB")  # fmt: skip
+    last, times = samples[-1], [sample["seconds"] for sample in samples]
+    found |= {"turns": len(samples), "moved": last["moved_after"], "seconds": sum(times), "longest": max(times)}
+    found["held_for_used"] = statistics.mean([sample["reserved_after"] / sample["used_after"] for sample in samples])
+    released = sum(sample["released_after"] - sample["released_before"] for sample in samples)
+    print(f"{len(samples)} turns moved {found['moved'] / 2**20:.0f} MiB and gave {released / 2**20:.0f} MiB back in "
+          f"{found['seconds'] * 1e3:.0f} ms (longest {max(times) * 1e3:.1f}); {found['held_for_used']:.2f} bytes held "
+          "for one in use")  # fmt: skip
+    return found | {"released": released}
 
 
 def requests() -> dict[str, Any]:
@@ -195,10 +247,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", help="default: all")
     parser.add_argument("--models", type=Path, help="a folder of .onnx files; default: light models")
+    parser.add_argument("--only", metavar="MODEL", help="of the part run, this model alone")
     arguments = parser.parse_args()
     parts: dict[str, Callable[[], Any]] = {
         "blocks": blocks,
-        "run": lambda: run(arguments.models),
+        "run": lambda: run(arguments.models, arguments.only),
         "churn": churn,
         "requests": requests,
         "cycles": lambda: cycles(arguments.models),

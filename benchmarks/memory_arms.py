@@ -1,12 +1,14 @@
 """One engine with one model in a process of its own, for benchmarks/memory.py: its times, or its largest memory.
 
 As a program: python -m benchmarks.memory_arms ziggurat|onnxruntime MODEL prints the peak of loading and three runs, in
-bytes.
+bytes; with an arm's name instead, seconds and page faults of a run as JSON.
 """
 
 from __future__ import annotations
 
 import ctypes
+import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -14,15 +16,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-# The pool; malloc as the C library has it; malloc that keeps large blocks.
-ARMS = ("pool", "malloc", "raised")
+# What is behind blocks: the pool; malloc as the C library has it; malloc that keeps large blocks; the system itself.
+ARMS = ("pool", "malloc", "raised", "system")
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # mallopt's names for them
 
 
-def time_arm(arm: str, model: Path) -> float:
-    """Seconds of one run, the median of what 1.5 seconds hold after warming up."""
-    command = [sys.executable, "-m", "benchmarks.memory_arms", arm, str(model)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+def time_arm(arm: str, model: Path, seconds: float = 0.7) -> dict[str, float]:
+    """Of one run, the median of what the seconds hold after warming up: `seconds`, `p99`, and page `faults`."""
+    command = [sys.executable, "-m", "benchmarks.memory_arms", arm, str(model), str(seconds)]
+    found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return found
 
 
 def _feeds(specs: list[tuple[str, Any, bool]]) -> dict[str, Any]:
@@ -37,12 +40,12 @@ def _feeds(specs: list[tuple[str, Any, bool]]) -> dict[str, Any]:
     return feeds
 
 
-def _run_ziggurat(path: str, pooled: bool) -> Any:
+def _run_ziggurat(path: str, backing: str) -> Any:
     import ziggurat
 
     engine = ziggurat.Engine(threads=2)
-    if not pooled:
-        engine._core = ziggurat._native.Engine(2, 0, None, pooled=False)  # type: ignore[attr-defined]
+    if backing != "pool":
+        engine._core = ziggurat._native.Engine(2, 0, None, backing=backing)  # type: ignore[attr-defined]
     model = ziggurat.load(path, engine=engine)
     feeds = _feeds([(spec.name, spec.shape, "int" in spec.dtype) for spec in model.inputs])
     return lambda: model.run(feeds)
@@ -59,26 +62,31 @@ def _run_onnxruntime(path: str) -> Any:
     return lambda: session.run(None, feeds)
 
 
-def _median(run: Any, seconds: float = 1.5) -> float:
+def _measure(run: Any, seconds: float) -> dict[str, float]:
     for _ in range(5):
         run()
-    times, end = [], time.perf_counter() + seconds
+    times: list[float] = []
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         start = time.perf_counter()
         run()
         times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
+    p99 = sorted(times)[len(times) * 99 // 100]
+    return {"seconds": statistics.median(times), "p99": p99, "faults": faults / len(times)}
 
 
 def main() -> None:
-    what, path = sys.argv[1:]
+    what, path, *seconds = sys.argv[1:]
     if what == "raised":
         libc = ctypes.CDLL(None)
         libc.mallopt(_MMAP_THRESHOLD, 1 << 30)
         libc.mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)
-    run = _run_onnxruntime(path) if what == "onnxruntime" else _run_ziggurat(path, what in ("pool", "ziggurat"))
+    backing = {"malloc": "malloc", "raised": "malloc", "system": "system"}.get(what, "pool")
+    run = _run_onnxruntime(path) if what == "onnxruntime" else _run_ziggurat(path, backing)
     if what in ARMS:
-        print(_median(run))
+        print(json.dumps(_measure(run, float(seconds[0]))))
         return
     for _ in range(3):
         run()

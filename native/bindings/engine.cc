@@ -82,18 +82,25 @@ std::shared_ptr<KvPool> MakeKvPool(const std::shared_ptr<Engine>& engine, int64_
   return FreedAtHome(std::make_shared<KvPool>(engine->memory(), engine->budget(), shape), engine);
 }
 
+Backing BackingNamed(const std::string& name) {
+  if (name == "pool") return Backing::kPool;
+  if (name == "malloc") return Backing::kMalloc;
+  if (name == "system") return Backing::kSystem;
+  throw Error(Code::kInvalidArgument, "backing is pool, malloc or system, not '", name, "'");
+}
+
 }  // namespace
 
 void BindEngine(py::module_& module) {
   py::class_<Engine, std::shared_ptr<Engine>>(module, "Engine")
       .def(py::init([](int threads, size_t memory_limit, std::optional<std::string> isa, double purge_after,
-                       double defragment_above, bool pooled) {
-             auto engine = std::make_shared<Engine>(
-                 EngineOptions{threads, memory_limit, std::move(isa), purge_after, defragment_above, pooled});
+                       double defragment_above, const std::string& backing) {
+             auto engine = std::make_shared<Engine>(EngineOptions{threads, memory_limit, std::move(isa), purge_after,
+                                                                  defragment_above, BackingNamed(backing)});
              return FreedAtHome(engine, engine);
            }),
            py::arg("threads"), py::arg("memory_limit"), py::arg("isa"), py::arg("purge_after") = 10.0,
-           py::arg("defragment_above") = 0.3, py::arg("pooled") = true)
+           py::arg("defragment_above") = 0.3, py::arg("backing") = "pool")
       .def_property_readonly("isa", &Engine::isa)
       .def_property_readonly("threads", &Engine::threads)
       .def_property_readonly("runs", [](Engine& engine) { return engine.thread_pool().leases(); })
@@ -109,6 +116,13 @@ void BindEngine(py::module_& module) {
           },
           py::call_guard<py::gil_scoped_release>())
       .def("defragment", &Defragment)
+      .def(
+          "tend",
+          [](Engine& engine) {
+            engine.CheckProcess();
+            engine.Tend();
+          },
+          py::call_guard<py::gil_scoped_release>())
       .def(
           "fail_allocation", [](Engine& engine, int64_t n) { engine.faults().FailAfter(n); }, py::arg("n"))
       .def("failure_pending", [](Engine& engine) { return engine.faults().pending(); });

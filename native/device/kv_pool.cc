@@ -43,7 +43,7 @@ KvPool::KvPool(std::shared_ptr<Pool> memory, std::shared_ptr<Budget> budget, con
   head_bytes_ = HeadBytes(shape);
   layer_bytes_ = head_bytes_ * shape.kv_heads * shape.blocks;
   reservation_ = budget_->Reserve(static_cast<size_t>(bytes), "the KV cache");
-  buffer_ = memory->Allocate(static_cast<size_t>(bytes));
+  buffer_ = memory->Allocate(static_cast<size_t>(bytes), Life::kHeld);
 }
 
 void KvPool::CopyBlock(int64_t from, int64_t to) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <tuple>
 
 #include "base/error.h"
 
@@ -253,8 +254,14 @@ size_t ExtentHeap::ReleaseExtent(Extent* extent) {
     DropRegion(extent->region);
     return resident;
   }
-  const size_t start = (extent->data - extent->region->data + kHugePage - 1) / kHugePage * kHugePage;
-  const size_t end = (extent->data + extent->bytes - extent->region->data) / kHugePage * kHugePage;
+  return DiscardExtent(extent, kHugePage);
+}
+
+// The pages of that size that lie inside altogether.
+size_t ExtentHeap::DiscardExtent(Extent* extent, size_t page) {
+  const size_t resident = extent->resident;
+  const size_t start = (extent->data - extent->region->data + page - 1) / page * page;
+  const size_t end = (extent->data + extent->bytes - extent->region->data) / page * page;
   if (start >= end) return 0;
   Remove(extent);
   DiscardPages(extent->region->data + start, end - start);
@@ -271,6 +278,23 @@ size_t ExtentHeap::Release(uint32_t age) {
       if (extent->freed_at < age && (extent->resident || EndsRange(*extent) || extent->bytes == extent->region->bytes))
         idle.push_back(extent);
   for (Extent* extent : idle) released += ReleaseExtent(extent);
+  return released;
+}
+
+size_t ExtentHeap::Trim(double share) {
+  std::vector<Extent*> waiting;
+  for (Extent* list : lists_)
+    for (Extent* extent = list; extent; extent = extent->newer)
+      if (extent->resident) waiting.push_back(extent);
+  std::sort(waiting.begin(), waiting.end(), [](const Extent* a, const Extent* b) {
+    return std::tie(a->resident, a->data) < std::tie(b->resident, b->data);
+  });
+  size_t released = 0;
+  for (Extent* extent : waiting) {
+    const double scattered = static_cast<double>(cached_ - waiting.back()->resident);
+    if (scattered <= share * static_cast<double>(cached_)) break;
+    released += DiscardExtent(extent, granule_);
+  }
   return released;
 }
 

@@ -66,8 +66,11 @@ class ExtentHeap {
   // Throws kInternal for an extent that is not taken.
   void Give(Extent* extent);
   // Gives memory back to the system: all that has been free since before `age`; a region that is free as a whole goes
-  // altogether. Returns the bytes.
+  // altogether, elsewhere whole huge pages do. Returns the bytes.
   size_t Release(uint32_t age);
+  // Gives free pieces back page by page, the smallest first, until no more than `share` of what waits lies outside the
+  // largest. Breaks the huge pages that such a piece shares with its neighbours. Returns the bytes.
+  size_t Trim(double share);
   // What is freed from now on is of this age.
   void SetAge(uint32_t age) { age_ = age; }
   // Two ways to move a taken extent to where it leaves less scattered room: into a hole of a fuller region or further
@@ -92,6 +95,7 @@ class ExtentHeap {
   void Absorb(Extent* extent);
   bool EndsRange(const Extent& extent) const { return extent.region == range_ && !extent.after; }
   size_t ReleaseExtent(Extent* extent);
+  size_t DiscardExtent(Extent* extent, size_t page);
   size_t ShrinkRange(Extent* last);
   void DropRegion(Region* region);
   void Retire(Extent* extent);

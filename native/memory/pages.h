@@ -23,7 +23,7 @@ void DecommitPages(std::byte* data, size_t bytes);
 // Of reserved ones of which nothing is committed.
 void ReleaseAddresses(std::byte* data, size_t bytes);
 
-// Gives the memory behind whole huge pages back and keeps the addresses: the next touch finds zeros.
+// Gives the memory behind whole pages of 4 KiB back and keeps the addresses: the next touch finds zeros.
 void DiscardPages(std::byte* data, size_t bytes);
 
 // Tells AddressSanitizer, where it is on, what nobody may touch.

@@ -8,6 +8,11 @@
 #include "memory/budget.h"
 
 namespace ziggurat {
+namespace {
+
+size_t WholePages(size_t bytes) { return (bytes + 4095) / 4096 * 4096; }
+
+}  // namespace
 
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
   if (this != &other) {
@@ -27,29 +32,37 @@ void Buffer::Release() {
   pool_.reset();
 }
 
-Pool::Pool(size_t most_cached, size_t most, std::shared_ptr<Faults> faults, bool plain)
-    : most_cached_(most_cached), most_(most), faults_(std::move(faults)), plain_(plain) {}
+Pool::Pool(size_t most_cached, size_t most, std::shared_ptr<Faults> faults, Backing backing)
+    : most_cached_(most_cached), most_(most), faults_(std::move(faults)), backing_(backing) {}
 
-Buffer Pool::Allocate(size_t bytes) { return AllocateFrom(bytes <= kLargestMedium ? medium_ : large_, bytes); }
+PoolTier& Pool::TierOf(size_t bytes, Life life) {
+  if (life == Life::kWeight) return tiers_[kWeightPool - 1];
+  if (bytes > kLargestMedium) return tiers_[kLargePool - 1];
+  return tiers_[(life == Life::kRun ? kRunPool : kHeldPool) - 1];
+}
 
-Buffer Pool::AllocateMovable(size_t bytes) { return AllocateFrom(weights_, bytes); }
+std::byte* Pool::TakePlain(size_t bytes) {
+  std::byte* data = backing_ == Backing::kSystem ? MapPages(WholePages(bytes))
+                                                 : static_cast<std::byte*>(std::aligned_alloc(64, bytes));
+  if (!data) throw Error(Code::kOutOfMemory, "the system refused ", FormatBytes(bytes));
+  return data;
+}
 
-Buffer Pool::AllocateFrom(PoolTier& tier, size_t bytes) {
+Buffer Pool::Allocate(size_t bytes, Life life) {
   if (faults_) faults_->Check();
   if (bytes > (size_t{1} << 60)) throw Error(Code::kOutOfMemory, "cannot allocate ", FormatBytes(bytes));
   Buffer buffer;
-  if (plain_) {
+  if (backing_ != Backing::kPool) {
     buffer.bytes_ = (bytes + 64) / 64 * 64;
-    buffer.data_ = static_cast<std::byte*>(std::aligned_alloc(64, buffer.bytes_));
-    if (!buffer.data_) throw Error(Code::kOutOfMemory, "the system refused ", FormatBytes(bytes));
+    buffer.data_ = TakePlain(buffer.bytes_);
   } else if (bytes <= kLargestSmall) {
     const int size_class = SmallClassOf(bytes);
     buffer.data_ = small_.Take(size_class);
     if (!buffer.data_) buffer.data_ = TakeSmall(size_class);
     buffer.bytes_ = kSmall.bytes[size_class];
   } else {
-    buffer.tier_ = &tier;
-    buffer.extent_ = TakeExtent(tier, bytes);
+    buffer.tier_ = &TierOf(bytes, life);
+    buffer.extent_ = TakeExtent(*buffer.tier_, bytes);
     buffer.data_ = buffer.extent_->data;
     buffer.bytes_ = buffer.extent_->bytes;
   }
@@ -113,7 +126,8 @@ size_t Pool::Mapped() const {
 }
 
 void Pool::Free(std::byte* data, size_t bytes, PoolTier* tier, Extent* extent) {
-  if (plain_) return std::free(data);
+  if (backing_ == Backing::kMalloc) return std::free(data);
+  if (backing_ == Backing::kSystem) return UnmapPages(data, WholePages(bytes));
   if (!extent) return small_.Give(data, SmallClassOf(bytes));
   std::lock_guard lock(tier->mutex);
   tier->heap.Give(extent);
@@ -123,10 +137,22 @@ void Pool::Free(std::byte* data, size_t bytes, PoolTier* tier, Extent* extent) {
 size_t Pool::ReleaseAll(uint32_t age) {
   size_t released = small_.Release(age);
   small_released_ += released;
-  for (PoolTier* tier : Tiers()) {
-    std::lock_guard lock(tier->mutex);
-    const size_t bytes = tier->heap.Release(age);
-    tier->released += bytes;
+  for (PoolTier& tier : tiers_) {
+    std::lock_guard lock(tier.mutex);
+    const size_t bytes = tier.heap.Release(age);
+    tier.released += bytes;
+    released += bytes;
+  }
+  return released;
+}
+
+size_t Pool::Trim(double share) {
+  size_t released = small_.Trim(share);
+  small_released_ += released;
+  for (PoolTier& tier : tiers_) {
+    std::lock_guard lock(tier.mutex);
+    const size_t bytes = tier.heap.Trim(share);
+    tier.released += bytes;
     released += bytes;
   }
   return released;
@@ -135,9 +161,9 @@ size_t Pool::ReleaseAll(uint32_t age) {
 size_t Pool::Age() {
   const uint32_t age = ++age_;
   small_.SetAge(age);
-  for (PoolTier* tier : Tiers()) {
-    std::lock_guard lock(tier->mutex);
-    tier->heap.SetAge(age);
+  for (PoolTier& tier : tiers_) {
+    std::lock_guard lock(tier.mutex);
+    tier.heap.SetAge(age);
   }
   return age > 1 ? ReleaseAll(age - 1) : 0;
 }
@@ -160,10 +186,9 @@ bool Pool::MoveIntoHole(Buffer& buffer) { return Move(buffer, &ExtentHeap::MoveI
 bool Pool::Slide(Buffer& buffer) { return Move(buffer, &ExtentHeap::Slide); }
 
 void Pool::CountDefragmentation(const AllPoolStats& before) {
-  const auto tiers = Tiers();
-  for (size_t i = 0; i < tiers.size(); ++i) {
-    std::lock_guard lock(tiers[i]->mutex);
-    if (tiers[i]->moved > before[i + 1].moved) ++tiers[i]->defragmentations;
+  for (size_t i = 0; i < tiers_.size(); ++i) {
+    std::lock_guard lock(tiers_[i].mutex);
+    if (tiers_[i].moved > before[i + 1].moved) ++tiers_[i].defragmentations;
   }
 }
 
@@ -172,18 +197,17 @@ AllPoolStats Pool::Stats() const {
   const SmallStats small = small_.Stats();
   all[0] = {"small", small.hits, small.misses,   small.used, small.cached, 0, small.largest_free, 0,
             0,       0,          small_released_};
-  size_t waiting[4] = {small.free_spans, 0, 0, 0};
-  constexpr std::string_view kNames[] = {"medium", "large", "weights"};
-  const PoolTier* tiers[] = {&medium_, &large_, &weights_};
-  for (int i = 1; i < 4; ++i) {
-    const PoolTier& tier = *tiers[i - 1];
+  size_t waiting[kPools] = {small.free_spans};
+  constexpr std::string_view kNames[] = {"runs", "held", "large", "weights"};
+  for (int i = 1; i < kPools; ++i) {
+    const PoolTier& tier = tiers_[i - 1];
     std::lock_guard lock(tier.mutex);
     const HeapStats heap = tier.heap.Stats();
     all[i] = {kNames[i - 1],     tier.hits, tier.misses,           heap.used,  heap.cached,  0,
               heap.largest_free, 0,         tier.defragmentations, tier.moved, tier.released};
     waiting[i] = heap.cached;
   }
-  for (int i = 0; i < 4; ++i) {
+  for (int i = 0; i < kPools; ++i) {
     all[i].reserved = all[i].used + all[i].cached;
     if (waiting[i])
       all[i].fragmentation = 1.0 - static_cast<double>(all[i].largest_free) / static_cast<double>(waiting[i]);

@@ -232,6 +232,11 @@ size_t SmallPool::Release(uint32_t age) {
   return heap_.Release(age);
 }
 
+size_t SmallPool::Trim(double share) {
+  std::lock_guard lock(mutex_);
+  return heap_.Trim(share);
+}
+
 SmallStats SmallPool::Stats() {
   SmallStats stats;
   int64_t out = 0;

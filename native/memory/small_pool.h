@@ -34,6 +34,8 @@ class SmallPool {
   void Give(std::byte* data, int size_class);
   // Caches that nobody has used since before `age` are emptied; memory free since then goes back to the system.
   size_t Release(uint32_t age);
+  // ExtentHeap::Trim of the spans that are not cut.
+  size_t Trim(double share);
   void SetAge(uint32_t age);
   SmallStats Stats();
 

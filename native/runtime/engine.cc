@@ -27,6 +27,9 @@ size_t ChooseLimit(const EngineOptions& options) {
   return options.memory_limit ? options.memory_limit : DetectMemoryLimit() / 10 * 9;
 }
 
+// What is given back ends below the threshold, not at it.
+constexpr double kHeld = 0.9;
+
 }  // namespace
 
 Engine::Engine(const EngineOptions& options) : Engine(options, ChooseThreads(options)) {}
@@ -38,7 +41,7 @@ Engine::Engine(const EngineOptions& options, const ThreadBudget& budget)
       pool_(budget.threads),
       watch_(budget.threads, options.threads == 0),
       faults_(std::make_shared<Faults>()),
-      memory_(Pool::Make(ChooseLimit(options) / 4, ChooseLimit(options), faults_, !options.pooled)),
+      memory_(Pool::Make(ChooseLimit(options) / 4, ChooseLimit(options), faults_, options.backing)),
       budget_(std::make_shared<Budget>(ChooseLimit(options), faults_)),
       weights_(memory_, budget_) {
   devices_.push_back(cpu::MakeCpuDevice(table_));
@@ -57,6 +60,7 @@ DefragmentReport Engine::Defragment() {
   memory_->Purge();
   weights_.Compact(0);
   memory_->Purge();
+  memory_->Trim(defragment_above_ * kHeld);
   memory_->CountDefragmentation(report.before);
   report.after = memory_->Stats();
   for (size_t i = 0; i < report.after.size(); ++i) {
@@ -86,6 +90,9 @@ bool Engine::Tend() {
   uint64_t requests = 0;
   for (const PoolStats& one : before) requests += one.hits + one.misses;
   CompactIfScattered(before);
+  // What cannot move, or is too little to move anything for. It is faulted in again where somebody wants it, once a
+  // turn at most.
+  memory_->Trim(defragment_above_ * kHeld);
   // What has waited for two turns is gone by then.
   quiet_turns_ = requests == requests_seen_ ? quiet_turns_ + 1 : 0;
   requests_seen_ = requests;

@@ -26,7 +26,7 @@ struct EngineOptions {
   std::optional<std::string> isa;  // nullopt: the strongest the CPU runs
   double purge_after = 10;         // seconds that memory may wait unused before it goes back to the system; 0: for ever
   double defragment_above = 0.3;   // the share of waiting memory outside its largest piece that is too much
-  bool pooled = true;              // false: memory is malloc's, to compare with
+  Backing backing = Backing::kPool;
 };
 
 // What a defragmentation found and did.
@@ -64,7 +64,8 @@ class Engine {
   // Puts idle memory together: what waits goes back to the system, weights that no run holds move into holes, and what
   // that frees goes back too.
   DefragmentReport Defragment();
-  // What the housekeeper does at its pace: ages the pool, and defragments it where it is scattered above the threshold.
+  // What the housekeeper does at its pace: ages the pool, moves weights where that is worth it, and gives back what is
+  // scattered above the threshold all the same.
   // Returns whether there may be more to do soon.
   bool Tend();
   void CompactIfScattered(const AllPoolStats& before);

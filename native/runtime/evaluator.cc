@@ -55,8 +55,13 @@ class Evaluation {
 
   void Take(int output, const Shape& shape) {
     if (!node_.outputs[output]) return;
-    // Reserved for a moment, so that folding cannot ask for what the engine may not have.
     const size_t bytes = TensorView{nullptr, outputs_[output].dtype, shape}.Bytes();
+    // A constant, so that it does not depend on the machine which nodes are folded.
+    constexpr size_t kMost = size_t{1} << 30;
+    if (bytes > kMost)
+      throw Error(Code::kUnsupported, "what takes ", FormatBytes(bytes), " is not computed at load")
+          .AtNode(node_.op->name, node_.name);
+    // Reserved for a moment, so that folding cannot ask for what the engine may not have.
     engine_.budget()->Reserve(bytes, "folding a constant");
     results_[output] = Constant::Zeros(outputs_[output].dtype, shape);
     outputs_[output] = results_[output]->View();

@@ -35,7 +35,7 @@ void Frame::TakeOutput(int index, int slot, const Shape& shape) {
     return;
   }
   scope.reservations.push_back(scope.engine.budget()->Reserve(view.Bytes(), "an output"));
-  auto buffer = std::make_shared<Buffer>(scope.engine.memory()->Allocate(view.Bytes()));
+  auto buffer = std::make_shared<Buffer>(scope.engine.memory()->Allocate(view.Bytes(), Life::kHeld));
   view.data = buffer->data();
   output.owner = std::move(buffer);
 }

@@ -61,7 +61,7 @@ std::shared_ptr<const PackedWeight> WeightStore::Get(const Constant& constant, s
   auto entry = std::make_shared<Entry>();
   entry->budget = budget_;
   entry->reservation = budget_->Reserve(bytes, "packing a weight");
-  entry->buffer = gate ? pool_->AllocateMovable(bytes) : pool_->Allocate(bytes);
+  entry->buffer = pool_->Allocate(bytes, gate ? Life::kWeight : Life::kHeld);
   entry->size = bytes;
   std::memset(entry->buffer.data(), 0, bytes);
   fill(entry->buffer.data());

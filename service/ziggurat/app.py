@@ -47,6 +47,8 @@ class Service:
             threads=settings.engine.threads,
             memory_limit=settings.engine.memory_limit,
             isa=settings.engine.isa,
+            purge_after=settings.engine.purge_after,
+            defragment_above=settings.engine.defragment_above,
         )
         repro, tell = settings.repro, lambda text: logger.error(text)
         self._repro = repro.dir and ziggurat.Repro(repro.dir, repro.bundles, repro.limit, background=True, tell=tell)

@@ -64,6 +64,12 @@ class EngineSettings(Group):
     )
     isa: str | None = Field(default=None, description="Force a lower instruction set: sse42, avx2, avx512, avx512vnni.")
     device: str = Field(default="auto", description="Device that models are loaded on.")
+    purge_after: Seconds = Field(
+        default=10.0, description="Seconds memory may wait unused before it goes back to the system; 0: for ever."
+    )
+    defragment_above: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = Field(
+        default=0.3, description="Share of waiting memory outside its largest piece from which it is put together."
+    )
 
 
 class ModelSettings(Group):

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 
+import ziggurat
+from tests.conformance import small_models
+from tests.conformance.inputs import feeds_for
+from tests.http.support import until
 from ziggurat import settings
+from ziggurat.app import Service
 from ziggurat.errors import InvalidArgument
+from ziggurat.telemetry.logs import make_logger
 
 
 def test_command_line_beats_environment_beats_file_beats_default(tmp_path: Path) -> None:
@@ -66,9 +73,21 @@ def test_a_wrong_file_is_named(tmp_path: Path, text: str, says: str) -> None:
 def test_settings_are_few_described_and_frozen() -> None:
     loaded = settings.load()
     rows = loaded.rows()
-    assert len(rows) <= 40 and all(row[3].endswith(".") for row in rows)
+    # What an operator must be able to bound or switch off: a page of the guide, no more.
+    assert len(rows) <= 44 and all(row[3].endswith(".") for row in rows)
     with pytest.raises(ValueError, match="frozen"):
         loaded.settings.server.port = 1  # type: ignore[misc]
+
+
+def test_memory_settings_reach_the_engine() -> None:
+    content = small_models.MAKERS["residual_net"]()
+    loaded = settings.load({"engine": {"purge_after": 0.1, "threads": 1}}).settings
+    service = Service(loaded, make_logger(loaded.logging, io.StringIO()))
+    with ziggurat.load(content, engine=service.engine) as model:
+        model.run(feeds_for(content, 256, sequence=8))
+        until(lambda: sum(pool["cached"] for pool in service.engine.pools()) < 4 << 20, "idle memory goes back")
+    with pytest.raises(InvalidArgument, match="defragment_above"):
+        settings.load({"engine": {"defragment_above": -1}})
 
 
 def test_the_guide_lists_every_setting_as_it_is() -> None:

@@ -18,7 +18,7 @@ from tests.cli.support import ziggurat as command
 from tests.conformance import small_models
 from tests.conformance.inputs import feeds_for
 from tests.engine.language import write_checkpoint
-from tests.engine.memory_models import wide_linear
+from tests.engine.memory_models import folded_product, wide_linear
 from tests.http.support import until
 from ziggurat.cli.benchmark import Shape
 from ziggurat.cli.memory import measure
@@ -101,6 +101,25 @@ def test_a_load_that_cannot_fit_is_refused_with_numbers_and_leaves_nothing(model
         with pytest.raises(OutOfMemory, match=r"weights need .* packed\), but 0 bytes of the .* limit"):
             ziggurat.load(model, engine=engine)
         assert engine.memory()["reserved"] == engine.memory()["packed_weights"] == 0
+
+
+def test_a_short_budget_refuses_to_fold_and_never_changes_the_plan() -> None:
+    content = folded_product(128)  # of 64 KiB each: two weights, their product
+    with ziggurat.Engine(threads=1) as roomy:
+        plan = ziggurat.load(content, engine=roomy).plan()
+    assert plan.steps == 1
+    refused = loaded = 0
+    for limit in range(16 << 10, 400 << 10, 16 << 10):
+        with ziggurat.Engine(threads=1, memory_limit=limit) as engine:
+            try:
+                with ziggurat.load(content, engine=engine) as model:
+                    assert model.plan().fingerprint == plan.fingerprint
+                loaded += 1
+            except OutOfMemory as error:
+                assert "memory limit are in use" in str(error)
+                refused += 1
+            assert engine.memory()["reserved"] == 0
+    assert refused > 3 and loaded > 3
 
 
 def test_a_run_that_cannot_fit_is_refused_with_numbers_and_the_next_one_runs(model: Path) -> None:

@@ -32,7 +32,7 @@ def test_every_failed_allocation_of_a_load_and_a_run_is_an_error_and_leaks_nothi
     with ziggurat.Engine(threads=1) as engine:
         core = engine.core
         expected = ziggurat.load(model, engine=engine).run(feeds)
-        loads = runs = 0
+        loads = 0
         for n in range(1, 2000):
             core.fail_allocation(n)
             loaded = failed = None
@@ -44,8 +44,7 @@ def test_every_failed_allocation_of_a_load_and_a_run_is_an_error_and_leaks_nothi
                 failed = error
             if core.failure_pending():
                 break
-            if failed is None:  # a fold that failed is left to the run
-                runs += 1
+            assert failed is not None, n  # nobody goes on without what was asked for
             core.fail_allocation(0)
             if loaded is not None:
                 result = loaded.run(feeds)  # whatever failed, the next one runs
@@ -57,7 +56,7 @@ def test_every_failed_allocation_of_a_load_and_a_run_is_an_error_and_leaks_nothi
         else:
             pytest.fail("a load and a run ask for memory more than 2000 times")
         core.fail_allocation(0)
-        assert loads > 3 and runs < n / 2
+        assert loads > 3
         loaded = result = failed = None
         del expected
         assert sum(pool["used"] for pool in engine.pools()) == 0

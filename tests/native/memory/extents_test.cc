@@ -1,5 +1,7 @@
 #include "memory/extents.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstring>
 #include <map>
@@ -159,4 +161,32 @@ TEST(a_range_that_is_full_is_followed_by_regions) {
   heap.Release(~0u);
   CHECK(heap.Stats().mapped == 0);
   CheckMark(Take(heap, 5 << 20), 0);  // grown anew: zeros
+}
+
+TEST(trimming_gives_scattered_pieces_back_page_by_page_and_keeps_the_largest) {
+  ExtentHeap heap(kPage, 16 << 20, 16 << 20);
+  std::vector<Extent*> kept, holes;
+  for (int i = 0; i < 10; ++i) {
+    kept.push_back(Take(heap, 300 * kPage));
+    holes.push_back(Take(heap, (20 + i) * kPage));
+    Mark(kept.back(), static_cast<uint8_t>(i)), Mark(holes.back(), 99);
+  }
+  std::vector<std::byte*> places;
+  for (Extent* hole : holes) places.push_back(hole->data), heap.Give(hole);
+  const auto resident = [&](size_t hole) {
+    unsigned char in[64];
+    CHECK(mincore(places[hole], (20 + hole) * kPage, in) == 0);
+    return std::count_if(in, in + 20 + hole, [](unsigned char page) { return page & 1; });
+  };
+  CHECK(resident(0) == 20 && resident(9) == 29);
+  CHECK(heap.Trim(0.9) == 0);  // the largest is a tenth and more
+  CHECK(heap.Trim(0.5) == (20 + 21 + 22 + 23 + 24 + 25 + 26 + 27) * kPage);
+  CHECK(heap.Stats().cached == (28 + 29) * kPage && heap.Stats().largest_free == 29 * kPage);
+  CHECK(resident(0) == 0 && resident(7) == 0 && resident(8) == 28 && resident(9) == 29);
+  for (size_t i = 0; i < kept.size(); ++i) CheckMark(kept[i], static_cast<uint8_t>(i));
+  // What was given back is taken again, cold.
+  bool warm = true;
+  Extent* again = heap.Take(20 * kPage, warm);
+  CHECK(again->data == places[0] && !warm);
+  Mark(again, 5), CheckMark(again, 5);
 }

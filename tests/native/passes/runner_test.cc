@@ -114,4 +114,19 @@ TEST(folding_stops_at_its_budget) {
   CHECK(graph->nodes().size() == 1);
 }
 
+TEST(folding_leaves_what_fails_and_ends_where_memory_is_short) {
+  const char* text = "graph g() { const @a: float32[8] = fill(1.0)\n %y = Add(@a, @a)\n return %y }";
+  PassContext context;
+  context.evaluate = [](const Node&, const auto&) -> std::vector<std::shared_ptr<Constant>> {
+    throw Error(Code::kUnsupported, "no kernel");
+  };
+  const auto graph = ParseGraph(text);
+  RunPasses(*graph, context);
+  CHECK(graph->nodes().size() == 1);
+  context.evaluate = [](const Node&, const auto&) -> std::vector<std::shared_ptr<Constant>> {
+    throw Error(Code::kOutOfMemory, "no room");
+  };
+  CHECK_ERROR(Code::kOutOfMemory, RunPasses(*graph, context));
+}
+
 }  // namespace ziggurat

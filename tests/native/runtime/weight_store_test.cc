@@ -41,7 +41,7 @@ struct Fixture {
     for (int i = 0; i < 150; ++i) live[i] = Pack(store, i, (100 + random() % 400) << 10, gate);
     std::erase_if(live, [&](const auto&) { return random() % 4 != 0; });
   }
-  PoolStats Weights() const { return pool->Stats()[3]; }
+  PoolStats Weights() const { return pool->Stats()[kWeightPool]; }
 };
 
 }  // namespace
