@@ -1,43 +1,55 @@
-// CPU time for one more thread, where a quota pays for a part of one: it comes in evenly and is spent by the job, so
-// that no period of the kernel's (100 ms) sees more than was granted.
+// CPU time beyond whole threads, where a quota pays for a part of one. While it is open, one thread more may compute:
+// until what the process really used, its event loop included, is up with what came in. It opens for milliseconds at a
+// time: no period of the kernel's (100 ms) sees more than was granted, and places do not change hands at every turn.
 #pragma once
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <mutex>
+
+#include "base/function_ref.h"
 
 namespace ziggurat {
 
 class Allowance {
  public:
   using Time = std::chrono::steady_clock::time_point;
+  using Nanoseconds = std::chrono::nanoseconds;
 
-  // The part of the time, 0 to 1.
-  void SetRate(double rate) { rate_.store(rate, std::memory_order_relaxed); }
-  double rate() const { return rate_.load(std::memory_order_relaxed); }
+  // CPUs that the process may use. The first look finds as much as gathers.
+  void SetRate(double cpus) { rate_.store(cpus, std::memory_order_relaxed); }
 
-  // Whether there is any left.
-  bool Has(Time now) {
-    Accrue(now.time_since_epoch().count());
-    return left_.load(std::memory_order_relaxed) > 0;
+  // `used` tells the CPU time of the process so far. Whoever comes while another looks gets the answer before.
+  bool Open(Time now, FunctionRef<Nanoseconds()> used) {
+    if (now.time_since_epoch().count() >= next_.load(std::memory_order_relaxed))
+      if (std::unique_lock lock(mutex_, std::try_to_lock); lock) Look(now, used());
+    return open_.load(std::memory_order_relaxed);
   }
-  void Spend(std::chrono::nanoseconds time) { left_.fetch_sub(time.count(), std::memory_order_relaxed); }
 
  private:
-  void Accrue(int64_t now) {
-    int64_t since = since_.load(std::memory_order_relaxed);
-    if (now <= since || !since_.compare_exchange_strong(since, now, std::memory_order_relaxed)) return;
-    const auto earned = static_cast<int64_t>(static_cast<double>(now - since) * rate());
-    int64_t left = left_.load(std::memory_order_relaxed);
-    while (!left_.compare_exchange_weak(left, std::min(left + earned, kMost), std::memory_order_relaxed)) {
-    }
+  static constexpr Nanoseconds kPace{200'000};  // between two looks
+  static constexpr double kMost = 10e6;         // nanoseconds that gather, and that may be owed
+  static constexpr double kWorth = 3e6;         // to open for
+
+  void Look(Time now, Nanoseconds used) {
+    if (since_ == Time{}) since_ = now, used_ = used, left_ = kMost;
+    const auto earned = static_cast<double>((now - since_).count()) * rate_.load(std::memory_order_relaxed);
+    left_ = std::clamp(left_ + earned - static_cast<double>((used - used_).count()), -kMost, kMost);
+    since_ = now;
+    used_ = used;
+    open_.store(left_ > (open_.load(std::memory_order_relaxed) ? 0 : kWorth), std::memory_order_relaxed);
+    next_.store((now + kPace).time_since_epoch().count(), std::memory_order_relaxed);
   }
 
-  static constexpr int64_t kMost = 10'000'000;  // nanoseconds: what may be spent at once after a pause
   std::atomic<double> rate_{0};
-  std::atomic<int64_t> since_{0};
-  std::atomic<int64_t> left_{0};
+  std::atomic<int64_t> next_{INT64_MIN};  // of Time, in its own ticks
+  std::atomic<bool> open_{false};
+  std::mutex mutex_;  // guards what follows
+  Time since_{};
+  Nanoseconds used_{0};
+  double left_ = 0;
 };
 
 }  // namespace ziggurat

@@ -27,7 +27,7 @@ ThreadGrant CpuWatch::Read() {
   const int usable = follow_ ? std::min(size_, budget.cores) : size_;
   if (budget.quota >= usable) return {.threads = usable, .extra = 0, .spin = !stopped, .queue = false};
   if (!follow_) return {.threads = usable, .extra = 0, .spin = false, .queue = false};
-  margin_ = stopped ? std::min(margin_ + 0.1, 0.5) : std::max(0.8 * margin_, 0.05);
+  margin_ = stopped ? std::min(margin_ + 0.05, 0.5) : std::max(0.8 * margin_, 0.05);
   return Share(budget.quota, usable);
 }
 

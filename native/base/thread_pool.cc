@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <time.h>
 
 #include <algorithm>
 #include <atomic>
@@ -52,6 +53,13 @@ int CurrentCpu() {
 #else
   return -1;
 #endif
+}
+
+// CPU time of all threads of this process.
+std::chrono::nanoseconds ProcessTime() {
+  timespec time;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
 }
 
 // The CPUs the pool was made with, to steer a worker off its caller's CPU. On small machines Linux does not look for
@@ -162,37 +170,33 @@ struct ThreadPool::Impl {
     }
   }
 
+  // How many threads may compute now, callers included.
+  int Allowed() {
+    const int whole = granted.load(std::memory_order_relaxed);
+    if (!extra.load(std::memory_order_relaxed)) return whole;
+    return whole + allowance.Open(Clock::now(), [] { return ProcessTime(); });
+  }
+
   // How many workers may help now: the first of the mailboxes.
-  int Helpers() const {
-    const int callers = std::max(1, leases.load(std::memory_order_relaxed));
-    const int all = static_cast<int>(mailboxes.size()) + 1;
-    return std::max(0, std::min(all, granted.load(std::memory_order_relaxed)) - callers);
+  int Helpers() {
+    const int callers = std::max(1, leases.load(std::memory_order_relaxed) + line.Length());
+    return std::max(0, std::min(static_cast<int>(mailboxes.size()) + 1, Allowed()) - callers);
   }
 
-  // The worker beside Helpers() whom the quota pays for a part of the time, where it may help now.
-  bool ExtraHelper(int helpers) {
-    if (extra.rate() <= 0 || helpers >= static_cast<int>(mailboxes.size())) return false;
-    return leases.load(std::memory_order_relaxed) <= granted.load(std::memory_order_relaxed) && line.Empty() &&
-           extra.Has(Clock::now());
-  }
-
-  // Whether one more run may compute, all the time or in the extra part of it. The first in line asks.
-  bool Enter(std::optional<Clock::time_point>& extra_since) {
-    const int held = leases.load(std::memory_order_relaxed) - extra_leases.load(std::memory_order_relaxed);
-    if (queue && held >= granted.load(std::memory_order_relaxed)) {
-      const Clock::time_point now = Clock::now();
-      if (extra_leases > 0 || extra.rate() <= 0 || !extra.Has(now)) return false;
-      extra_since = now;
-      ++extra_leases;
-    }
+  // Whether one more run may compute. The first in line asks.
+  bool Enter() {
+    if (queue && leases.load(std::memory_order_relaxed) >= Allowed()) return false;
     leases.fetch_add(1, std::memory_order_relaxed);
     return true;
   }
 
+  // Whether more runs compute than may, now that the allowance is used up.
+  bool Crowded() { return leases.load(std::memory_order_relaxed) > Allowed(); }
+
   // Spins for work as long as more is likely to come soon, then sleeps. Returns at kReady or kStop. One whom the
   // callers leave no CPU sleeps at once.
-  uint32_t AwaitMail(Mailbox& mailbox) const {
-    const bool spins = &mailbox - mailboxes.data() < Helpers() && spin.load(std::memory_order_relaxed);
+  uint32_t AwaitMail(Mailbox& mailbox) {
+    const bool spins = spin.load(std::memory_order_relaxed) && &mailbox - mailboxes.data() < Helpers();
     const Clock::time_point end = Clock::now() + (spins ? spin_time : std::chrono::microseconds(0));
     for (uint32_t round = 1;; ++round) {
       const uint32_t state = mailbox.state.load(std::memory_order_acquire);
@@ -234,9 +238,8 @@ struct ThreadPool::Impl {
     placement.Avoid(workers[static_cast<size_t>(&mailbox - mailboxes.data())].native_handle(), caller_cpu);
   }
 
-  // Hands the job to up to `wanted` free workers among the first `helpers`, those that still spin first. Returns how
-  // many it got.
-  int Recruit(Job& job, int wanted, int helpers) {
+  // Hands the job to up to `wanted` free workers among the first `helpers`, those that still spin first.
+  void Recruit(Job& job, int wanted, int helpers) {
     int recruited = 0;
     for (uint32_t from : {kIdle, kSleeping}) {
       for (size_t i = 0; i < static_cast<size_t>(helpers) && recruited < wanted; ++i) {
@@ -250,7 +253,6 @@ struct ThreadPool::Impl {
         if (from == kSleeping) mailbox.state.notify_one();
       }
     }
-    return recruited;
   }
 
   // Takes the job back from workers that have not begun.
@@ -289,11 +291,11 @@ struct ThreadPool::Impl {
   const std::chrono::microseconds spin_time;
   Placement placement;
   std::atomic<int> leases{0};
-  std::atomic<int> extra_leases{0};  // among them, those in the extra part of the time
-  std::atomic<int> granted;          // threads that may compute at once
+  std::atomic<int> granted;        // threads that may compute at once
+  std::atomic<bool> extra{false};  // and one more while the allowance is open
   std::atomic<bool> spin{true};
   std::atomic<bool> queue{false};
-  Allowance extra;
+  Allowance allowance;
   Line line;
 };
 
@@ -318,21 +320,19 @@ void ThreadPool::ParallelFor(int64_t tasks, int max_workers, FunctionRef<void(in
     return;
   }
   const int helpers = impl_->Helpers();
-  const bool extra = helpers < wanted - 1 && impl_->ExtraHelper(helpers);
   Job job{.fn = fn, .tasks = tasks, .float_control = FloatControl(), .error = nullptr};
-  const bool got_extra = impl_->Recruit(job, wanted - 1, helpers + extra) > helpers;
-  const Clock::time_point begin = got_extra ? Clock::now() : Clock::time_point();
+  impl_->Recruit(job, wanted - 1, helpers);
   {
     Impl::Entered entered(impl_.get());
     job.Work(0);
   }
   impl_->Join(job);
-  if (got_extra) impl_->extra.Spend(Clock::now() - begin);
   if (job.error) std::rethrow_exception(job.error);
 }
 
 void ThreadPool::Grant(const ThreadGrant& grant) {
-  impl_->extra.SetRate(grant.extra);
+  impl_->allowance.SetRate(grant.threads + grant.extra);
+  impl_->extra.store(grant.extra > 0, std::memory_order_relaxed);
   impl_->spin.store(grant.spin, std::memory_order_relaxed);
   impl_->granted.store(std::max(1, grant.threads), std::memory_order_relaxed);
   impl_->queue.store(grant.queue, std::memory_order_relaxed);
@@ -341,21 +341,30 @@ void ThreadPool::Grant(const ThreadGrant& grant) {
 
 int ThreadPool::leases() const { return impl_->leases.load(std::memory_order_relaxed); }
 
-ThreadPool::Lease::Lease(ThreadPool& pool, bool wait, FunctionRef<void()> poll) : pool_(pool) {
+ThreadPool::Lease::Lease(ThreadPool& pool, bool wait, FunctionRef<void()> poll) : pool_(pool), waits_(wait) {
   Impl& impl = *pool.impl_;
   if (wait && impl.queue)
-    impl.line.Wait([&] { return impl.Enter(extra_since_); }, poll);
+    impl.line.Wait([&impl] { return impl.Enter(); }, poll);
   else
     impl.leases.fetch_add(1, std::memory_order_relaxed);
 }
 
+void ThreadPool::Lease::GiveWay(FunctionRef<void()> poll) {
+  Impl& impl = *pool_.impl_;
+  if (!waits_ || !impl.extra.load(std::memory_order_relaxed) || !impl.Crowded()) return;
+  const auto leave = [&] {
+    held_ = !impl.Crowded();
+    if (!held_) impl.leases.fetch_sub(1, std::memory_order_relaxed);
+    return !held_;
+  };
+  impl.line.StepBack(leave, [&impl] { return impl.Enter(); }, poll);
+  held_ = true;
+}
+
 ThreadPool::Lease::~Lease() {
-  if (extra_since_) {
-    pool_.impl_->extra.Spend(Clock::now() - *extra_since_);
-    --pool_.impl_->extra_leases;
-  }
+  if (!held_) return;
   pool_.impl_->leases.fetch_sub(1, std::memory_order_relaxed);
-  if (pool_.impl_->queue) pool_.impl_->line.Moved();
+  if (pool_.impl_->queue) pool_.impl_->line.Left();
 }
 
 }  // namespace ziggurat

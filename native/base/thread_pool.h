@@ -9,7 +9,6 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
-#include <optional>
 
 #include "base/function_ref.h"
 
@@ -18,7 +17,7 @@ namespace ziggurat {
 // What the machine grants a pool (cpu_watch.h).
 struct ThreadGrant {
   int threads = 1;     // that may compute at once, callers included
-  double extra = 0;    // the part of the time for which one more may: the rest of a quota of 1.5 CPUs is 0.5
+  double extra = 0;    // CPUs beside these that a quota pays for, less than one: one thread more may use them up
   bool spin = true;    // whether a worker without work may wait on its CPU for more
   bool queue = false;  // whether runs beyond `threads` stand in line instead of computing beside the others
 };
@@ -39,9 +38,9 @@ class ThreadPool {
   // Holds from the next fork on. A pool begins with all its threads granted.
   void Grant(const ThreadGrant& grant);
 
-  // A run's place among those that compute. Where runs must stand in line, first come, first served, `poll` is called
-  // every 2 ms; what it throws leaves the line. `wait` false never stands in line. Who stands in line has the extra
-  // part of the time before other runs' tasks have it: one thread computing alone wastes nothing on forks.
+  // A run's place among those that compute. Where runs must stand in line (line.h), `poll` is called every 2 ms; what
+  // it throws leaves the line. `wait` false never stands in line. Who stands in line has the extra part of the time
+  // before other runs' tasks have it: one thread computing alone wastes nothing on forks.
   class Lease {
    public:
     Lease(ThreadPool& pool, bool wait, FunctionRef<void()> poll);
@@ -49,10 +48,14 @@ class ThreadPool {
     Lease(const Lease&) = delete;
     Lease& operator=(const Lease&) = delete;
 
+    // For a run between two steps: where the part of the time that a grant has for one more is used up, one of those
+    // that compute leaves its place and waits, before all others in line, until it has one again.
+    void GiveWay(FunctionRef<void()> poll);
+
    private:
     ThreadPool& pool_;
-    // When it began, where it computes in the part of the time that a grant has for one more thread.
-    std::optional<std::chrono::steady_clock::time_point> extra_since_;
+    const bool waits_;
+    bool held_ = true;
   };
 
   // Leases held now.

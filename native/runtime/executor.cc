@@ -218,7 +218,7 @@ void RunWatched(Frame& frame, const Step& step) {
 
 void Execute(Frame& frame) {
   for (const Step& step : frame.plan.steps) {
-    frame.scope.limits.Poll();
+    frame.scope.Poll();
     if (frame.scope.watch)
       RunWatched(frame, step);
     else if (frame.scope.profile)

@@ -69,6 +69,7 @@ class DeviceMemory {
 // Shared by all frames of one run. Streams die before the memory that their work may still touch.
 struct RunScope {
   Engine& engine;
+  ThreadPool::Lease& lease;
   Team team;
   RunLimits limits;
   std::vector<StepProfile>* profile = nullptr;
@@ -78,6 +79,11 @@ struct RunScope {
   std::vector<Reservation> reservations;
   std::vector<std::unique_ptr<Stream>> streams = {};  // by device
 
+  // Before each step: ends the run, or makes room for others.
+  void Poll() {
+    limits.Poll();
+    lease.GiveWay([this] { limits.Poll(); });
+  }
   void Synchronize() {
     for (auto& stream : streams) stream->Synchronize();
   }

@@ -284,12 +284,13 @@ std::vector<Output> Model::Run(const RunRequest& request) const {
   if (measured_) throw Error(Code::kInvalidArgument, "the model was loaded to be measured: it has no weights");
   FloatEnvironment environment;
   request.limits.Poll();
-  const ThreadPool::Lease lease = engine_->Admit(request.limits.deadline, [&] { request.limits.Poll(); });
+  ThreadPool::Lease lease = engine_->Admit(request.limits.deadline, [&] { request.limits.Poll(); });
   const auto layout = layouts_->Get(BindSymbols(request.inputs));
   std::shared_lock running(*gate_);
   Buffer slab;
   Arena arena(engine_->memory(), engine_->budget());
   RunScope scope{.engine = *engine_,
+                 .lease = lease,
                  .team = Team(engine_->thread_pool(), threads_),
                  .limits = request.limits,
                  .profile = request.profile,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cfenv>
+#include <ctime>
 #include <cstdlib>
 #include <memory>
 #include <mutex>
@@ -180,15 +181,17 @@ TEST(a_grant_holds_from_the_next_fork_on) {
   }
 }
 
-TEST(where_runs_stand_in_line_they_get_their_turn_in_order) {
+// Six callers that come while all of a pool's places are taken: in which order they got theirs, and how many at once.
+std::pair<std::vector<int>, int> StandInLine(int places) {
   ThreadPool pool(4);
-  pool.Grant({.threads = 2, .queue = true});
+  pool.Grant({.threads = places, .queue = true});
   std::mutex mutex;
   std::vector<int> order;
   std::atomic<int> inside{0}, most{0};
   std::vector<std::thread> callers;
   {
-    ThreadPool::Lease first(pool, true, [] {}), second(pool, true, [] {});
+    std::vector<std::unique_ptr<ThreadPool::Lease>> first;
+    for (int i = 0; i < places; ++i) first.push_back(std::make_unique<ThreadPool::Lease>(pool, true, [] {}));
     for (int caller = 0; caller < 6; ++caller) {
       std::atomic<bool> in_line{false};
       callers.emplace_back([&, caller] {
@@ -211,10 +214,42 @@ TEST(where_runs_stand_in_line_they_get_their_turn_in_order) {
     CHECK(order.empty());
   }
   for (std::thread& caller : callers) caller.join();
-  CHECK(most <= 2, most.load());
-  CHECK(order.size() == 6 && pool.leases() == 0);
-  // Two may enter at once and tell of it in either order; none is overtaken by two.
-  for (int place = 0; place < 6; ++place) CHECK(std::abs(order[static_cast<size_t>(place)] - place) <= 1);
+  CHECK(pool.leases() == 0);
+  return {order, most};
+}
+
+TEST(where_runs_stand_in_line_they_get_their_turn_in_order) {
+  const auto [order, most] = StandInLine(1);
+  CHECK(most == 1, most);
+  CHECK((order == std::vector<int>{0, 1, 2, 3, 4, 5}));
+}
+
+TEST(no_more_runs_compute_than_there_are_places) {
+  const auto [order, most] = StandInLine(2);
+  CHECK(most <= 2, most);
+  CHECK(order.size() == 6);
+}
+
+TEST(who_comes_back_at_once_keeps_its_place_for_a_slice_of_time) {
+  ThreadPool pool(2);
+  pool.Grant({.threads = 1, .queue = true});
+  std::atomic<bool> stop{false};
+  std::atomic<int> runs[2] = {0, 0};
+  std::vector<std::thread> callers;
+  for (auto& count : runs)
+    callers.emplace_back([&] {
+      while (!stop) {
+        ThreadPool::Lease lease(pool, true, [] {});
+        ++count;
+      }
+    });
+  // Both get their turn, though either could go on for ever.
+  for (int round = 0; round < 5000 && (runs[0] < 1000 || runs[1] < 1000); ++round)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  stop = true;
+  for (std::thread& caller : callers) caller.join();
+  CHECK(runs[0] >= 1000 && runs[1] >= 1000, runs[0].load(), " and ", runs[1].load());
+  CHECK(pool.leases() == 0);
 }
 
 TEST(who_leaves_the_line_blocks_nobody) {
@@ -240,6 +275,13 @@ TEST(who_leaves_the_line_blocks_nobody) {
   freed.join();
 }
 
+// Spends CPU time of this process.
+void Burn(std::chrono::milliseconds time) {
+  const std::clock_t end = std::clock() + CLOCKS_PER_SEC / 1000 * time.count();
+  while (std::clock() < end) {
+  }
+}
+
 TEST(who_stands_in_line_gets_the_extra_part_of_the_time) {
   ThreadPool pool(2);
   pool.Grant({.threads = 1, .extra = 0.5, .queue = true});
@@ -253,41 +295,91 @@ TEST(who_stands_in_line_gets_the_extra_part_of_the_time) {
     } catch (const Error&) {
       third = true;
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(30));  // more than gathers
   }
   CHECK(third && pool.leases() == 1);
-  // What was spent must come in again first: the next does not enter at once.
-  int polls = 0;
-  auto later = std::make_unique<ThreadPool::Lease>(pool, true, [&] { ++polls; });
-  CHECK(polls > 0 && pool.leases() == 2);
+  pool.Grant({.threads = 1, .queue = true});  // nothing extra any more
+  bool waited = false;
+  try {
+    ThreadPool::Lease later(pool, true, [] { throw Error(Code::kCancelled, "it had to wait"); });
+  } catch (const Error&) {
+    waited = true;
+  }
+  CHECK(waited && pool.leases() == 1);
 }
 
-TEST(a_run_in_the_extra_part_of_the_time_does_not_take_the_place_of_another) {
+TEST(a_run_stands_back_when_the_extra_part_of_the_time_is_used_up) {
+  ThreadPool pool(2);
+  pool.Grant({.threads = 0, .extra = 1e-6, .queue = true});  // what has gathered, and next to nothing comes in
+  ThreadPool::Lease first(pool, true, [] {});
+  int polls = 0;
+  {
+    ThreadPool::Lease second(pool, true, [] {});
+    CHECK(pool.leases() == 2);
+    second.GiveWay([] { CHECK(false, "there was room"); });
+    for (int round = 0; round < 1000 && polls == 0; ++round) {
+      Burn(std::chrono::milliseconds(5));
+      try {
+        second.GiveWay([&] {
+          CHECK(pool.leases() == 1);
+          ++polls;
+          throw Error(Code::kCancelled, "while it stood back");
+        });
+      } catch (const Error&) {
+      }
+    }
+    CHECK(polls == 1 && pool.leases() == 1);
+  }
+  CHECK(pool.leases() == 1);  // what it had given up is not given up twice
+}
+
+TEST(who_stood_back_goes_on_where_a_place_is_left) {
   ThreadPool pool(2);
   pool.Grant({.threads = 1, .extra = 0.5, .queue = true});
   auto first = std::make_unique<ThreadPool::Lease>(pool, true, [] {});
-  ThreadPool::Lease extra(pool, true, [] {});
-  std::this_thread::sleep_for(std::chrono::milliseconds(30));
-  first.reset();
-  // No allowance is left, but the first's place is free.
-  ThreadPool::Lease next(pool, true, [] { throw Error(Code::kCancelled, "it had to wait"); });
+  ThreadPool::Lease second(pool, true, [] {});
   CHECK(pool.leases() == 2);
+  pool.Grant({.threads = 0, .extra = 1e-6, .queue = true});
+  std::atomic<bool> stands{false};
+  std::thread leaver([&] {
+    while (!stands) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    first.reset();
+  });
+  bool stood = false;
+  for (int round = 0; round < 1000 && !stood; ++round) {
+    Burn(std::chrono::milliseconds(5));
+    second.GiveWay([&] { stands = true; });
+    stood = stands;
+  }
+  stands = true;
+  leaver.join();
+  CHECK(stood && pool.leases() == 1);
 }
 
-TEST(an_allowance_comes_in_evenly_and_is_spent) {
-  using std::chrono::milliseconds;
+TEST(an_allowance_opens_for_what_came_in_and_was_not_used) {
+  using std::chrono::microseconds, std::chrono::milliseconds;
   const Allowance::Time start = std::chrono::steady_clock::now();
+  Allowance::Nanoseconds used = milliseconds(7);
+  const auto open = [&](Allowance& allowance, milliseconds at) {
+    return allowance.Open(start + at, [&] { return used; });
+  };
+  Allowance closed;
+  CHECK(open(closed, milliseconds(0)));  // begins with what gathers
+  used += milliseconds(10);
+  CHECK(!open(closed, milliseconds(10)) && !open(closed, milliseconds(100'000)));
   Allowance allowance;
-  CHECK(!allowance.Has(start));
-  allowance.SetRate(0.5);
-  CHECK(allowance.Has(start + milliseconds(1000)));  // 10 ms, the most that gathers
-  allowance.Spend(milliseconds(30));
-  CHECK(!allowance.Has(start + milliseconds(1000)));
-  CHECK(!allowance.Has(start + milliseconds(1039)));
-  CHECK(allowance.Has(start + milliseconds(1041)));
-  CHECK(allowance.Has(start + milliseconds(500)));  // a clock read earlier changes nothing
-  allowance.Spend(milliseconds(1));
-  CHECK(!allowance.Has(start + milliseconds(1041)));
+  allowance.SetRate(1.5);
+  CHECK(open(allowance, milliseconds(1000)));  // with 10 ms, the most that gathers
+  used += milliseconds(24);
+  CHECK(open(allowance, milliseconds(1010)));  // 15 ms came in, but 10 is the most: 1 or more is left
+  used += milliseconds(4);
+  CHECK(!open(allowance, milliseconds(1012)));  // 3 more came in
+  CHECK(!open(allowance, milliseconds(1013)));  // open again only when it is worth it
+  used += milliseconds(1);
+  CHECK(open(allowance, milliseconds(1017)));
+  used += milliseconds(1000);
+  CHECK(!open(allowance, milliseconds(1020)));
+  CHECK(open(allowance, milliseconds(1030)));     // what is owed is bounded, too
+  CHECK(open(allowance, milliseconds(500)));      // a clock read earlier changes nothing
 }
 
 #if defined(__x86_64__)
