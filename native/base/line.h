@@ -1,8 +1,8 @@
 // Whoever must wait for a place does so in order of arrival, and may leave the line at any time.
 //
 // A run may be shorter than waking a thread takes. So only who has got a place is woken, and the place of one who comes
-// back for it at once is handed on only when the first in line has waited for a slice of time, as the kernel's scheduler
-// does with a CPU.
+// back for it at once is handed on only when the first in line has waited for a slice of time, as the kernel's
+// scheduler does with a CPU.
 #pragma once
 
 #include <algorithm>
@@ -116,7 +116,7 @@ class Line {
 
   std::mutex mutex_;
   std::deque<Waiter*> waiting_;
-  std::atomic<int> length_{0};  // of it
+  std::atomic<int> length_{0};           // of it
   Clock::time_point served_{}, left_{};  // when the first in line became that; when a place was left
   bool returns_ = false;                 // whether the last who left came back at once
 };

@@ -128,7 +128,8 @@ void RunCopy(Frame& frame, const Step& step) {
   if (step.waits) stream.Synchronize();
 }
 
-void RunKernel(Frame& frame, const Step& step) {
+// With `alone` 0 or more bytes into the scratch: by this thread alone, beside others.
+void RunKernel(Frame& frame, const Step& step, std::optional<size_t> alone = std::nullopt) {
   if (step.checks) InferAndTake(frame, step);
   const size_t inputs = step.inputs.size(), outputs = step.outputs.size();
   TensorView* io = frame.io.data() + step.io;
@@ -141,13 +142,14 @@ void RunKernel(Frame& frame, const Step& step) {
     frame.Take(slot, shape);
     io[inputs + output] = frame.views[slot];
   };
-  KernelContext context{.inputs = {io, inputs},
-                        .outputs = {io + inputs, outputs},
-                        .input_objects = {},
-                        .output_objects = {},
-                        .scratch = frame.scratch[step.device],
-                        .team = frame.scope.team,
-                        .allocate = allocate};
+  KernelContext context{
+      .inputs = {io, inputs},
+      .outputs = {io + inputs, outputs},
+      .input_objects = {},
+      .output_objects = {},
+      .scratch = frame.scratch[step.device] ? frame.scratch[step.device] + alone.value_or(0) : nullptr,
+      .team = alone ? Team(frame.scope.engine.thread_pool(), 1) : frame.scope.team,
+      .allocate = allocate};
   if (step.has_objects) {
     ObjectValue** objects = frame.io_objects.data() + step.io;
     for (size_t i = 0; i < inputs + outputs; ++i) {
@@ -214,11 +216,36 @@ void RunWatched(Frame& frame, const Step& step) {
   if (kernel) frame.scope.watch->After(frame, step);
 }
 
+// A worker walks each branch. The first error ends the others between two of their steps.
+void RunBranches(Frame& frame, const Branches& branches) {
+  std::atomic<bool> failed{false};
+  frame.scope.team.ParallelFor(static_cast<int64_t>(branches.lists.size()), [&](int64_t i, int) {
+    for (int step : branches.lists[i]) {
+      if (failed.load(std::memory_order_relaxed)) return;
+      try {
+        frame.scope.limits.Poll();
+        RunKernel(frame, frame.plan.steps[step], branches.scratch[i]);
+      } catch (...) {
+        failed.store(true, std::memory_order_relaxed);
+        throw;
+      }
+    }
+  });
+}
+
 }  // namespace
 
 void Execute(Frame& frame) {
-  for (const Step& step : frame.plan.steps) {
+  // Who looks at single steps sees them one after the other.
+  auto branches = frame.scope.watch || frame.scope.profile ? frame.branches.end() : frame.branches.begin();
+  for (int i = 0; i < static_cast<int>(frame.plan.steps.size()); ++i) {
+    const Step& step = frame.plan.steps[i];
     frame.scope.Poll();
+    if (branches != frame.branches.end() && branches->first == i) {
+      RunBranches(frame, *branches);
+      i = branches++->last - 1;
+      continue;
+    }
     if (frame.scope.watch)
       RunWatched(frame, step);
     else if (frame.scope.profile)

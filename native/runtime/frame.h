@@ -5,6 +5,7 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "device/sequence.h"
@@ -108,6 +109,7 @@ struct Frame {
   std::vector<TensorView> io;            // by step: inputs, then outputs; late launches look here
   std::vector<ObjectValue*> io_objects;  // likewise; empty if no slot is an object
   std::vector<std::byte*> scratch;       // by device, for static steps
+  std::span<const Branches> branches;    // of the layout that the frame was set up with
   std::vector<Output> outputs;           // by graph output, of the outermost frame
 
   // Memory for `slot` at `shape`, where the plan puts it; sets the slot's view.

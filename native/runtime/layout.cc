@@ -170,6 +170,7 @@ void LayoutCache::PlaceSlab(Layout& layout) const {
   }
   layout.offsets = placement->offsets;
   layout.slab_bytes = placement->slab_bytes;
+  layout.branches = placement->branches;
 }
 
 SlabPlacement LayoutCache::Place(const Layout& layout) const {
@@ -179,6 +180,7 @@ SlabPlacement LayoutCache::Place(const Layout& layout) const {
   placement.room.assign(plan_.slots.size(), 0);
   placement.offsets.assign(plan_.slots.size(), 0);
   placement.slab_bytes.assign(plan_.devices.size(), 0);
+  if (side_by_side_) placement.branches = FindBranches(plan_, layout.views, workers_);
   for (size_t device = 0; device < plan_.devices.size(); ++device) {
     std::vector<LifetimeItem> items;
     std::vector<int> owners;
@@ -195,7 +197,12 @@ SlabPlacement LayoutCache::Place(const Layout& layout) const {
         // The bound's own arithmetic fails (a division that is exact only for real shapes): the exact size holds.
       }
       placement.total_room += placement.room[i] = bytes;
-      items.push_back({bytes, slot.first_step, slot.last_step});
+      LifetimeItem item{bytes, slot.first_step, slot.last_step};
+      for (const Branches& branches : placement.branches) {
+        if (branches.first <= item.first && item.first < branches.last) item.first = branches.first;
+        if (branches.first <= item.last && item.last < branches.last) item.last = branches.last - 1;
+      }
+      items.push_back(item);
       owners.push_back(static_cast<int>(i));
     }
     std::vector<size_t> offsets;
@@ -220,6 +227,28 @@ void LayoutCache::SizeScratch(Layout& layout) const {
     if (!known) continue;  // the executor asks when the shapes are there
     size_t& most = layout.scratch_bytes[step.device];
     most = std::max(most, step.kernel->ScratchBytes(inputs, outputs, workers_));
+  }
+  SizeBranches(layout);
+}
+
+// Each branch has scratch of its own, for one worker.
+void LayoutCache::SizeBranches(Layout& layout) const {
+  std::vector<TensorView> inputs, outputs;
+  for (Branches& branches : layout.branches) {
+    size_t total = 0;
+    for (const auto& list : branches.lists) {
+      branches.scratch.push_back(total);
+      size_t most = 0;
+      for (int index : list) {
+        const Step& step = plan_.steps[index];
+        inputs.clear(), outputs.clear();
+        for (int slot : step.inputs) inputs.push_back(slot < 0 ? TensorView{} : layout.views[slot]);
+        for (int slot : step.outputs) outputs.push_back(slot < 0 ? TensorView{} : layout.views[slot]);
+        most = std::max(most, step.kernel->ScratchBytes(inputs, outputs, 1));
+      }
+      total += (most + kAlignment - 1) / kAlignment * kAlignment;
+    }
+    layout.scratch_bytes[0] = std::max(layout.scratch_bytes[0], total);
   }
 }
 

@@ -9,7 +9,7 @@
 #include <mutex>
 #include <vector>
 
-#include "runtime/plan.h"
+#include "runtime/branches.h"
 
 namespace ziggurat {
 
@@ -19,6 +19,7 @@ struct Layout {
   std::vector<size_t> offsets;        // by slot, kSlab only
   std::vector<size_t> slab_bytes;     // by device
   std::vector<size_t> scratch_bytes;  // by device: the largest of its static steps
+  std::vector<Branches> branches;     // that run side by side
 };
 
 // Where the slab's slots lie, and how much each may hold: made for one set of shapes, good for all that fit.
@@ -27,6 +28,7 @@ struct SlabPlacement {
   std::vector<size_t> offsets;     // by slot, kSlab only
   std::vector<size_t> slab_bytes;  // by device
   size_t total_room = 0;
+  std::vector<Branches> branches;  // what lives at a step of them does so for all of them
 };
 
 // Memory items that live over [first, last] steps.
@@ -44,7 +46,9 @@ int64_t BucketBound(int64_t dim);
 // Makes and keeps the layouts of a plan. Thread-safe.
 class LayoutCache {
  public:
-  LayoutCache(const Plan& plan, int workers) : plan_(plan), workers_(workers) {}
+  // `side_by_side`: small branches may be.
+  LayoutCache(const Plan& plan, int workers, bool side_by_side = true)
+      : plan_(plan), workers_(workers), side_by_side_(side_by_side) {}
   // Throws kInvalidArgument naming the node where the shapes do not fit together.
   std::shared_ptr<const Layout> Get(const std::vector<int64_t>& symbols);
 
@@ -55,10 +59,12 @@ class LayoutCache {
   SlabPlacement Place(const Layout& layout) const;
   std::shared_ptr<const SlabPlacement> FindPlacement(const Layout& layout) const;
   void SizeScratch(Layout& layout) const;
+  void SizeBranches(Layout& layout) const;
 
   static constexpr size_t kMaxLayouts = 64, kMaxPlacements = 32;
   const Plan& plan_;
   const int workers_;
+  const bool side_by_side_;
   mutable std::mutex mutex_;
   std::vector<std::shared_ptr<const Layout>> recent_;                     // most recently used first
   mutable std::vector<std::shared_ptr<const SlabPlacement>> placements_;  // likewise

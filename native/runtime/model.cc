@@ -81,6 +81,7 @@ Model::Model(std::shared_ptr<Engine> engine, std::shared_ptr<Graph> graph, const
   PassOptions passes;
   passes.level = options.optimize ? OptimizeLevel::kAll : OptimizeLevel::kNone;
   passes.disabled = options.disabled_passes;
+  const bool side_by_side = std::erase(passes.disabled, "side_by_side") == 0;
   const SymbolId batch = BatchSymbol(*graph);
   rows_.reason = "no input's first dimension is free";
   if (batch >= 0) rows_ = ProveRowsIndependent(*graph, batch);
@@ -88,7 +89,7 @@ Model::Model(std::shared_ptr<Engine> engine, std::shared_ptr<Graph> graph, const
   if (batch >= 0 && !rows_.independent)
     if (RowProof proof = ProveRowsIndependent(*graph, batch); proof.independent) rows_ = std::move(proof);
   PlanWithin(std::move(graph), options);
-  layouts_ = std::make_unique<LayoutCache>(*plan_, threads_);
+  layouts_ = std::make_unique<LayoutCache>(*plan_, threads_, side_by_side);
 }
 
 // What the model had goes back to the system, its own pages and the C library's.
@@ -212,6 +213,7 @@ std::vector<int64_t> Model::BindSymbols(const std::vector<TensorView>& inputs) c
 
 void Model::SetUp(Frame& frame, const Layout& layout, const RunRequest& request, Buffer& slab) const {
   frame.views = layout.views;
+  frame.branches = layout.branches;
   frame.outputs.resize(plan_->outputs.size());
   for (size_t i = 0; i < request.out.size() && i < frame.outputs.size(); ++i) frame.outputs[i].view = request.out[i];
   // Slab, then scratch behind it, a device each.

@@ -13,11 +13,11 @@ namespace ziggurat {
 
 struct ModelOptions {
   std::string device = "auto";
-  int threads = 0;       // cap on the workers of one run; 0: all of the engine's
-  bool optimize = true;  // run the passes
-  std::vector<std::string> disabled_passes;
-  bool keep_constants = false;  // also what kernels have packed, so that steps can be checked (check.h)
-  bool measure = false;         // weights are counted, not read: the model tells what it needs, and cannot run
+  int threads = 0;                           // cap on the workers of one run; 0: all of the engine's
+  bool optimize = true;                      // run the passes
+  std::vector<std::string> disabled_passes;  // "side_by_side" is not a pass: branches run one after the other
+  bool keep_constants = false;               // also what kernels have packed, so that steps can be checked (check.h)
+  bool measure = false;  // weights are counted, not read: the model tells what it needs, and cannot run
 };
 
 struct InputSpec {

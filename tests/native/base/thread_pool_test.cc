@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cfenv>
-#include <ctime>
 #include <cstdlib>
+#include <ctime>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
@@ -378,8 +378,8 @@ TEST(an_allowance_opens_for_what_came_in_and_was_not_used) {
   CHECK(open(allowance, milliseconds(1017)));
   used += milliseconds(1000);
   CHECK(!open(allowance, milliseconds(1020)));
-  CHECK(open(allowance, milliseconds(1030)));     // what is owed is bounded, too
-  CHECK(open(allowance, milliseconds(500)));      // a clock read earlier changes nothing
+  CHECK(open(allowance, milliseconds(1030)));  // what is owed is bounded, too
+  CHECK(open(allowance, milliseconds(500)));   // a clock read earlier changes nothing
 }
 
 #if defined(__x86_64__)
