@@ -5,8 +5,10 @@
 #include <cfenv>
 #include <cstdlib>
 #include <ctime>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -80,6 +82,30 @@ TEST(parallel_for_uses_sleeping_workers_too) {
     });
   }
   CHECK(both);
+}
+
+TEST(a_worker_begins_with_the_same_part_of_every_job) {
+  ThreadPool pool(2, std::chrono::microseconds(1000));
+  std::map<std::thread::id, std::set<bool>> halves;  // in which half of the tasks each thread began
+  for (int job = 0; job < 100; ++job) {
+    std::mutex mutex;
+    std::map<std::thread::id, bool> began;
+    std::atomic<int> arrived{0};
+    pool.ParallelFor(9, 2, [&](int64_t task, int) {
+      {
+        std::lock_guard lock(mutex);
+        if (!began.emplace(std::this_thread::get_id(), task >= 5).second) return;
+      }
+      // Nobody takes a second task before both have a first. Bounded, where only one of them comes.
+      ++arrived;
+      const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(200);
+      while (arrived < 2 && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+    });
+    if (began.size() == 2)
+      for (auto [thread, half] : began) halves[thread].insert(half);
+  }
+  CHECK(halves.size() == 2);
+  for (auto& [thread, seen] : halves) CHECK(seen == std::set<bool>{thread != std::this_thread::get_id()});
 }
 
 TEST(nested_parallel_for_runs_inline_as_worker_zero) {
