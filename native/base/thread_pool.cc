@@ -100,8 +100,8 @@ struct alignas(64) Span {
 
 // One ParallelFor. Lives on its caller's stack, so nobody may touch it after `pending` has reached zero.
 //
-// Each worker begins with a part of the tasks that is its own in every job, and takes others' only then: steps cut their
-// rows alike, so that a core mostly reads what it wrote itself, out of its own cache.
+// Each worker begins with a part of the tasks that is its own in every job, and takes others' only then: steps cut
+// their rows alike, so that a core mostly reads what it wrote itself, out of its own cache.
 struct Job {
   static constexpr int kMostSpans = 64;  // beyond, workers share them
 

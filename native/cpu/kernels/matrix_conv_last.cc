@@ -2,6 +2,8 @@
 // they lie, and multiplied by panels of weights.
 #include "cpu/kernels/matrix_conv_last.h"
 
+#include <cstring>
+
 #include "cpu/kernels/matrix_parts.h"
 #include "cpu/kernels/matrix_tile.h"
 
@@ -13,13 +15,16 @@ constexpr int64_t kPassRows = 144 / kMaxMr * kMaxMr;
 constexpr int64_t kPassK = kGemmPassK;
 
 // Copies with whole registers only: the last one overlaps the one before it.
+template <int64_t kStep>
+ZIGGURAT_INLINE void CopyOverlapping(const float* from, float* to, int64_t n) {
+  for (int64_t i = 0; i + kStep <= n; i += kStep) std::memcpy(to + i, from + i, kStep * sizeof(float));
+  if (n % kStep) std::memcpy(to + n - kStep, from + n - kStep, kStep * sizeof(float));
+}
 ZIGGURAT_INLINE void Copy(const float* from, float* to, int64_t n) {
-  if (n < kLanes) {
-    for (int64_t i = 0; i < n; ++i) to[i] = from[i];
-    return;
-  }
-  for (int64_t i = 0; i + kLanes <= n; i += kLanes) Store(Load(from + i), to + i);
-  if (n % kLanes) Store(Load(from + n - kLanes), to + n - kLanes);
+  if (n >= 4 * kLanes) return CopyOverlapping<kLanes>(from, to, n);
+  if (n >= 8) return CopyOverlapping<8>(from, to, n);
+  if (n >= 4) return CopyOverlapping<4>(from, to, n);
+  for (int64_t i = 0; i < n; ++i) to[i] = from[i];
 }
 ZIGGURAT_INLINE void Clear(float* to, int64_t n) {
   int64_t i = 0;
@@ -27,83 +32,136 @@ ZIGGURAT_INLINE void Clear(float* to, int64_t n) {
   for (; i < n; ++i) to[i] = 0;
 }
 
-// One row of a packed tile, written in order: block b of kKBlock values lies at b * step.
-struct RowWriter {
-  float* to;
-  int64_t step;
-  int64_t k = 0;
+// One row of a packed tile, written in order: blocks of kKBlock values lie `step` apart.
+class RowWriter {
+ public:
+  RowWriter(float* to, int64_t step, int64_t values) : left(values), to_(to), step_(step) {}
 
-  // n values from `from`, or zeros where it is null.
+  int64_t left;  // values of the row still to come
+
   void Put(const float* from, int64_t n) {
-    while (n > 0) {
-      float* at = to + k / kKBlock * step + k % kKBlock;
-      const int64_t room = kKBlock - k % kKBlock, count = n < room ? n : room;
-      if (from) {
-        Copy(from, at, count);
-        from += count;
-      } else {
-        Clear(at, count);
-      }
-      k += count, n -= count;
+    for (int64_t count; n > 0; from += count, n -= count) Copy(from, to_, count = Room(n)), Move(count);
+  }
+  void PutZeros(int64_t n) {
+    for (int64_t count; n > 0; n -= count) Clear(to_, count = Room(n)), Move(count);
+  }
+
+ private:
+  int64_t Room(int64_t n) {
+    if (room_ == 0) to_ += step_ - kKBlock, room_ = kKBlock;
+    return n < room_ ? n : room_;
+  }
+  void Move(int64_t n) { to_ += n, room_ -= n, left -= n; }
+
+  float* to_;
+  int64_t step_, room_ = kKBlock;
+};
+
+// Where the window of an output pixel begins. Pixels are walked in order: a division takes as long as a short run.
+struct Corner {
+  const float* image;
+  int64_t at[3];   // of the window in the input
+  int64_t out[3];  // of the pixel in the output
+
+  Corner(const ConvLastArgs& a, int64_t row) {
+    const ConvShape& s = a.shape;
+    const int64_t pixels = s.OutPixels(), line = row / s.out[2];
+    image = a.input + row / pixels * s.InPixels() * a.pixel;
+    out[2] = row % s.out[2], out[1] = line % s.out[1], out[0] = line / s.out[1] % s.out[0];
+    for (int i = 0; i < 3; ++i) at[i] = out[i] * s.stride[i] - s.pad[i];
+  }
+  void Advance(const ConvLastArgs& a) {
+    const ConvShape& s = a.shape;
+    for (int i = 2; i >= 0; --i) {
+      at[i] += s.stride[i];
+      if (++out[i] < s.out[i]) return;
+      out[i] = 0, at[i] = -s.pad[i];
     }
+    image += s.InPixels() * a.pixel;
+  }
+  bool WindowLiesInside(const ConvShape& s) const {
+    bool inside = true;
+    for (int i = 0; i < 3; ++i) inside &= at[i] >= 0 && at[i] + (s.kernel[i] - 1) * s.dilation[i] < s.in[i];
+    return inside;
   }
 };
 
-// Where the window of an output pixel begins.
-struct Corner {
-  const float* image;
-  int64_t at[3];
-};
-Corner CornerOf(const ConvLastArgs& a, int64_t row) {
-  const ConvShape& s = a.shape;
-  const int64_t pixels = s.OutPixels(), line = row / s.out[2];
-  Corner corner;
-  corner.image = a.input + row / pixels * s.InPixels() * a.pixel;
-  corner.at[2] = row % s.out[2] * s.stride[2] - s.pad[2];
-  corner.at[1] = line % s.out[1] * s.stride[1] - s.pad[1];
-  corner.at[0] = line / s.out[1] % s.out[0] * s.stride[0] - s.pad[0];
-  return corner;
-}
+// A patch as runs of what lies side by side: the channels of a tap or, where neighbouring taps read neighbouring pixels
+// of this group alone, those of a whole row of taps.
+struct Runs {
+  bool joined;
+  int64_t across, down, length;  // runs in a row of taps, rows in a plane of taps, values of a run
+  int64_t step[3];               // floats of X from a run to the next in each direction of taps
 
-// Values [k0, k0 + k) of the patch at a corner. A run is what lies side by side: the channels of a tap or, where
-// neighbouring taps read neighbouring pixels of this group alone, those of a whole row of taps.
-void PackRow(const ConvLastArgs& a, const Corner& corner, int64_t k0, int64_t k, RowWriter writer) {
+  explicit Runs(const ConvLastArgs& a) {
+    const ConvShape& s = a.shape;
+    joined = s.dilation[2] == 1 && a.pixel == s.channels;
+    across = joined ? 1 : s.kernel[2], down = s.kernel[1], length = s.channels * (joined ? s.kernel[2] : 1);
+    step[2] = s.dilation[2] * a.pixel;
+    step[1] = s.dilation[1] * s.in[2] * a.pixel;
+    step[0] = s.dilation[0] * s.in[1] * s.in[2] * a.pixel;
+  }
+};
+struct RunPlace {
+  int64_t d, h, w;  // of the run's first tap
+  int64_t begin;    // values of the run before
+
+  RunPlace(const Runs& runs, int64_t k) {
+    const int64_t run = k / runs.length, line = run / runs.across;
+    begin = k % runs.length, w = run % runs.across, h = line % runs.down, d = line / runs.down;
+  }
+  void Advance(const Runs& runs) {
+    begin = 0;
+    if (++w < runs.across) return;
+    w = 0;
+    if (++h < runs.down) return;
+    h = 0, ++d;
+  }
+};
+
+// Values of the patch at a corner, from `place` on, as many as the writer has left.
+ZIGGURAT_INLINE void PackRow(const ConvLastArgs& a, const Runs& runs, const Corner& corner, RunPlace place,
+                             RowWriter writer) {
   const ConvShape& s = a.shape;
-  const bool joined = s.dilation[2] == 1 && a.pixel == s.channels;
-  const int64_t across = joined ? 1 : s.kernel[2], length = s.channels * (joined ? s.kernel[2] : 1);
-  for (int64_t run = k0 / length, begin = k0 % length; writer.k < k; ++run, begin = 0) {
-    const int64_t n = length - begin < k - writer.k ? length - begin : k - writer.k;
-    const int64_t line = run / across;
-    const int64_t d = corner.at[0] + line / s.kernel[1] * s.dilation[0];
-    const int64_t h = corner.at[1] + line % s.kernel[1] * s.dilation[1];
-    const int64_t w = corner.at[2] + run % across * s.dilation[2];
-    if (d < 0 || d >= s.in[0] || h < 0 || h >= s.in[1]) {
-      writer.Put(nullptr, n);
+  // Where in the image the patch would begin if that had no borders.
+  const int64_t window = ((corner.at[0] * s.in[1] + corner.at[1]) * s.in[2] + corner.at[2]) * a.pixel;
+  const bool inside = corner.WindowLiesInside(s);
+  for (; writer.left > 0; place.Advance(runs)) {
+    const int64_t begin = place.begin, rest = runs.length - begin, n = rest < writer.left ? rest : writer.left;
+    const int64_t from = window + place.d * runs.step[0] + place.h * runs.step[1] + place.w * runs.step[2];
+    if (inside) {
+      writer.Put(corner.image + (from + begin), n);
       continue;
     }
-    // Values of the run that lie inside the input's row: [low, high), cut to [begin, begin + n).
+    const int64_t d = corner.at[0] + place.d * s.dilation[0], h = corner.at[1] + place.h * s.dilation[1];
+    const int64_t w = corner.at[2] + place.w * s.dilation[2];
+    // Values of the run that lie inside the input's row, [low, high), cut to [begin, begin + n).
     const auto cut = [&](int64_t value) { return value < begin ? begin : value > begin + n ? begin + n : value; };
+    const bool crosses = d >= 0 && d < s.in[0] && h >= 0 && h < s.in[1] && w < s.in[2];
     const int64_t low = cut(-w * s.channels);
-    const int64_t high = joined ? cut((s.in[2] - w) * s.channels) : w >= s.in[2] ? begin : begin + n;
+    const int64_t high = !crosses ? low : runs.joined ? cut((s.in[2] - w) * s.channels) : begin + n;
     if (high <= low) {
-      writer.Put(nullptr, n);
+      writer.PutZeros(n);
       continue;
     }
-    const float* from = corner.image + ((d * s.in[1] + h) * s.in[2] + w) * a.pixel;
-    writer.Put(nullptr, low - begin);
-    writer.Put(from + low, high - low);
-    writer.Put(nullptr, begin + n - high);
+    writer.PutZeros(low - begin);
+    writer.Put(corner.image + (from + low), high - low);
+    writer.PutZeros(begin + n - high);
   }
 }
 
 // Tiles [first, last) of a tiling whose row 0 is output pixel `row0`, values [k0, k0 + k).
 void PackTiles(const ConvLastArgs& a, const Tiling& tiling, int64_t first, int64_t last, int64_t row0, int64_t k0,
                int64_t k, float* packed) {
+  if (first == last) return;
+  const Runs runs(a);
+  const RunPlace place(runs, k0);
+  Corner corner(a, row0 + TileStart(tiling, first));
   for (int64_t t = first; t < last; ++t) {
-    const int64_t start = TileStart(tiling, t), height = tiling.base + (t < tiling.taller);
-    float* tile = packed + start * RoundUp(k, kKBlock);
-    for (int64_t i = 0; i < height; ++i)
-      PackRow(a, CornerOf(a, row0 + start + i), k0, k, {tile + i * kKBlock, height * kKBlock});
+    const int64_t height = tiling.base + (t < tiling.taller);
+    float* tile = packed + TileStart(tiling, t) * RoundUp(k, kKBlock);
+    for (int64_t i = 0; i < height; ++i, corner.Advance(a))
+      PackRow(a, runs, corner, place, RowWriter(tile + i * kKBlock, height * kKBlock, k));
   }
 }
 
@@ -129,7 +187,7 @@ ZIGGURAT_INLINE void FetchRows(const float* first, int64_t row, int64_t rows, in
 
 void Multiply(const ConvLastArgs& a, const Left& left, const Tiling& tiling, int64_t row0, int64_t k0, int64_t k) {
   const int64_t k_all = a.shape.K();
-  const bool finish = k0 + k == k_all && !a.epilogue.IsIdentity();
+  const bool finish = k0 + k == k_all && !a.epilogue.IsIdentity(), can_end = finish && EndsInTile(a.epilogue);
   TileArgs tile{};
   tile.b_step = kNr;
   tile.k = k;
@@ -140,6 +198,7 @@ void Multiply(const ConvLastArgs& a, const Left& left, const Tiling& tiling, int
     const int64_t column = panel * kNr, rest = a.shape.out_channels - column;
     tile.columns = static_cast<int>(rest < kNr ? rest : int64_t{kNr});
     tile.b = a.weights + (panel * k_all + k0) * kNr;
+    tile.end.applies = can_end && tile.columns % kLanes == 0;
     for (int64_t t = 0; t < tiling.count; ++t) {
       const int64_t start = TileStart(tiling, t), height = tiling.base + (t < tiling.taller), row = row0 + start;
       tile.a =
@@ -149,8 +208,10 @@ void Multiply(const ConvLastArgs& a, const Left& left, const Tiling& tiling, int
       if (finish && a.epilogue.residual)
         FetchRows(a.epilogue.residual + row * a.epilogue.residual_row + column, a.epilogue.residual_row, height,
                   tile.columns);
+      if (tile.end.applies) tile.end = EndOf(a.epilogue, row, column);
       (left.plain ? FindRowsTile : FindTile)(height, tile.columns)(tile);
-      if (finish) ApplyEpilogue(a.epilogue, tile.c, a.out_pixel, row, column, height, tile.columns);
+      if (finish && !tile.end.applies)
+        ApplyEpilogue(a.epilogue, tile.c, a.out_pixel, row, column, height, tile.columns);
     }
   }
 }

@@ -59,7 +59,7 @@ void FetchNext(const GemmArgs& g, const Pass& pass, int64_t panel, int64_t t, Ti
 }
 
 void RunPass(const GemmArgs& g, const Pass& pass) {
-  const bool finish = pass.k0 + pass.k == g.k && !g.epilogue.IsIdentity();
+  const bool finish = pass.k0 + pass.k == g.k && !g.epilogue.IsIdentity(), can_end = finish && EndsInTile(g.epilogue);
   TileArgs tile{};
   tile.b_step = g.b_step;
   tile.k = pass.k;
@@ -68,14 +68,16 @@ void RunPass(const GemmArgs& g, const Pass& pass) {
   for (int64_t column = 0, panel = 0; column < g.n; column += kNr, ++panel) {
     tile.columns = static_cast<int>(g.n - column < kNr ? g.n - column : kNr);
     const bool narrow = SetB(g, pass, panel, &tile);
+    tile.end.applies = can_end && tile.columns % (narrow ? kNr : kLanes) == 0;
     for (int64_t t = pass.first_tile; t < pass.last_tile; ++t) {
       FetchNext(g, pass, panel, t - pass.first_tile, &tile);
       const int64_t start = TileStart(pass.tiling, t), height = pass.tiling.base + (t < pass.tiling.taller);
       const int64_t row = pass.row0 + start;
       tile.a = pass.a + start * pass.a_k + height * pass.a_k0;
       tile.c = g.c + row * g.c_row + column;
+      if (tile.end.applies) tile.end = EndOf(g.epilogue, row, column);
       (narrow ? FindHalfTile(height, g.b_dtype) : FindTile(height, tile.columns))(tile);
-      if (finish) ApplyEpilogue(g.epilogue, tile.c, g.c_row, row, column, height, tile.columns);
+      if (finish && !tile.end.applies) ApplyEpilogue(g.epilogue, tile.c, g.c_row, row, column, height, tile.columns);
     }
   }
 }

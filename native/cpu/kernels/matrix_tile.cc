@@ -1,5 +1,7 @@
 #include "cpu/kernels/matrix_tile.h"
 
+#include <limits>
+
 #include "cpu/kernels/matrix_tile_loop.h"
 
 namespace ziggurat::cpu::ZIGGURAT_ISA {
@@ -25,6 +27,21 @@ static_assert(sizeof kTiles / sizeof kTiles[0] == kMaxMr);
 }  // namespace
 
 TileFn FindTile(int64_t height, int columns) { return kTiles[height - 1][columns > kLanes]; }
+
+bool EndsInTile(const Epilogue& e) {
+  return e.scale == 1 && !e.row_bias && !e.activation && (!e.column_bias || e.bias_scale == 1) &&
+         (!e.residual || (e.residual_scale == 1 && e.residual_column == 1));
+}
+
+TileEnd EndOf(const Epilogue& e, int64_t row, int64_t column) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  return {.applies = true,
+          .bias = e.column_bias ? e.column_bias + column : nullptr,
+          .residual = e.residual ? e.residual + row * e.residual_row + column : nullptr,
+          .residual_row = e.residual_row,
+          .low = e.clamps ? e.low : -kInfinity,
+          .high = e.clamps ? e.high : kInfinity};
+}
 
 namespace {
 

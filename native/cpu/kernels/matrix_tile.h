@@ -17,6 +17,16 @@ constexpr int kNr = kNv * kLanes;
 // is computed at load would run this instruction set's code on any CPU.
 constexpr int64_t kGemmPassK = 4 * kKBlock;
 
+// What ends a sum before it is stored: y = min(max(sum + bias + residual, low), high), a NaN stays. For whole
+// registers: `columns` a multiple of kLanes.
+struct TileEnd {
+  bool applies = false;
+  const float* bias = nullptr;      // of the tile's first column, or null
+  const float* residual = nullptr;  // of the tile's first element, or null
+  int64_t residual_row = 0;
+  float low = 0, high = 0;
+};
+
 struct TileArgs {
   const float* a;  // packed tile, from the first k of this call
   const void* b;   // row of the first k: float32, or what the tile's kind reads
@@ -31,6 +41,7 @@ struct TileArgs {
   // with each k. Null: nothing. Tiles of up to half the greatest height, which use B as fast as it comes, leave it.
   const char* next = nullptr;
   int64_t next_step = 0;
+  TileEnd end;
 };
 using TileFn = void (*)(const TileArgs& args);
 
@@ -47,6 +58,11 @@ constexpr int kMaxHalfMr = 4;
 TileFn FindHalfTile(int64_t height, DType b);
 // n elements, a multiple of kLanes, as float32.
 void Widen(const void* from, DType dtype, int64_t n, float* to);
+
+// Whether tiles can apply `epilogue` as they store, where their columns fill registers.
+bool EndsInTile(const Epilogue& epilogue);
+// TileArgs::end of the tile whose first element is C[row, column].
+TileEnd EndOf(const Epilogue& epilogue, int64_t row, int64_t column);
 
 // Applies `epilogue` to rows x columns of C whose first element is C[row0, column0].
 void ApplyEpilogue(const Epilogue& epilogue, float* c, int64_t c_row, int64_t row0, int64_t column0, int64_t rows,

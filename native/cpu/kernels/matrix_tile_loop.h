@@ -40,8 +40,37 @@ ZIGGURAT_INLINE void Step(const float* a, const typename Right::Element* b, F32 
   }
 }
 
+template <bool kAccumulate, bool kResidual, int kRows, int kVectors>
+ZIGGURAT_INLINE void StoreEnded(const TileArgs& args, const F32 (&sum)[kRows][kVectors]) {
+  const TileEnd& end = args.end;
+  const F32 low = Set(end.low), high = Set(end.high);
+  F32 bias[kVectors];
+#pragma GCC unroll 2
+  for (int j = 0; j < kVectors; ++j) bias[j] = end.bias ? Load(end.bias + j * kLanes) : Set(-0.0f);  // -0 adds nothing
+  float* c = args.c;
+  const float* residual = end.residual;
+#pragma GCC unroll 14
+  for (int i = 0; i < kRows; ++i, c += args.c_row, residual += end.residual_row)
+#pragma GCC unroll 2
+    for (int j = 0; j < kVectors; ++j) {
+      F32 y = kAccumulate ? Load(c + j * kLanes) + sum[i][j] : sum[i][j];
+      y = y + bias[j];
+      if constexpr (kResidual) y = y + Load(residual + j * kLanes);
+      Store(Clamp(y, low, high), c + j * kLanes);
+    }
+}
+
+// Stores the sums of a block, added to C where it holds those before; the last block's are ended.
 template <int kRows, int kVectors>
-ZIGGURAT_INLINE void Flush(const TileArgs& args, bool accumulate, const F32 (&sum)[kRows][kVectors]) {
+ZIGGURAT_INLINE void Flush(const TileArgs& args, bool accumulate, bool last, const F32 (&sum)[kRows][kVectors]) {
+  if (last && args.end.applies) {
+    if (accumulate) {
+      if (args.end.residual) return StoreEnded<true, true>(args, sum);
+      return StoreEnded<true, false>(args, sum);
+    }
+    if (args.end.residual) return StoreEnded<false, true>(args, sum);
+    return StoreEnded<false, false>(args, sum);
+  }
 #pragma GCC unroll 14
   for (int i = 0; i < kRows; ++i) {
     float* c = args.c + i * args.c_row;
@@ -84,7 +113,7 @@ ZIGGURAT_INLINE void TileLoop(const TileArgs& args) {
       }
       Step<Right, kRows, kVectors>(a + i, b, sum);
     }
-    Flush<kRows, kVectors>(args, accumulate, sum);
+    Flush<kRows, kVectors>(args, accumulate, k <= kKBlock, sum);
     accumulate = true;
   }
 }

@@ -54,7 +54,7 @@ void RowsTile(const TileArgs& args) {
         for (int j = 0; j < kVectors; ++j) sum[i][j] = MulAdd(left, right[j], sum[i][j]);
       }
     }
-    Flush<kRows, kVectors>(args, accumulate, sum);
+    Flush<kRows, kVectors>(args, accumulate, k <= kKBlock, sum);
     accumulate = true;
   }
 }

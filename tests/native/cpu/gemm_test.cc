@@ -196,13 +196,16 @@ TEST(gemm_hands_on_nan_and_infinity_and_never_skips_a_zero) {
 TEST(gemm_epilogue_has_the_bits_of_separate_operations) {
   for (const cpu::KernelTable* table : HostTables()) {
     const cpu::MatrixKernels& kernels = *table->matrix;
-    const int64_t m = 17, n = kernels.nr + 9, k = 70;
-    Buffer a(RandomFloats(m * k, 12)), b(RandomFloats(k * n, 13)), plain(m * n), fused(m * n);
+    const int64_t m = 17, n = kernels.nr + 9, k = 300;  // columns that fill registers and some that do not, blocks of K
+    std::vector<float> left = RandomFloats(m * k, 12);
+    left[5] = NAN, left[static_cast<size_t>(3 * k)] = INFINITY;
+    Buffer a(left), b(RandomFloats(k * n, 13)), plain(m * n), fused(m * n);
     std::vector<float> columns = RandomFloats(n, 14), rows = RandomFloats(m, 15), residual = RandomFloats(m * n, 16);
-    Buffer packed = PackWholeB(kernels, b.data(), k, n);
-    for (int64_t depth : {k, int64_t{0}}) {
+    for (int64_t depth : {k, int64_t{70}, int64_t{0}}) {
+      Buffer packed = PackWholeB(kernels, b.data(), depth, n);
       RunGemm(kernels, a.data(), packed, plain.data(), m, n, depth);
-      for (int mask = 0; mask < 64; ++mask) {
+      for (int mask = 0; mask < 128; ++mask) {
+        if ((mask & 32) && (mask & 64)) continue;
         cpu::Epilogue e;
         if (mask & 1) e.scale = 0.37f;
         if (mask & 2) e.column_bias = columns.data();
@@ -213,6 +216,7 @@ TEST(gemm_epilogue_has_the_bits_of_separate_operations) {
           e.activation = table->vector->elementwise.unary(cpu::UnaryOp::kLeakyRelu);
           e.params.alpha = 0.1f;
         }
+        if (mask & 64) e.clamps = true, e.low = -0.5f, e.high = 1;
         RunGemm(kernels, a.data(), packed, fused.data(), m, n, depth, e);
         for (int64_t i = 0; i < m; ++i)
           for (int64_t j = 0; j < n; ++j) {
@@ -225,6 +229,7 @@ TEST(gemm_epilogue_has_the_bits_of_separate_operations) {
               y = y + scaled;
             }
             if (mask & 32) y = y < 0 ? 0.1f * y : y;
+            if (mask & 64) y = y < e.low ? e.low : y > e.high ? e.high : y;
             CHECK(SameBits(&y, &fused[i * n + j], 1), table->isa, " mask ", mask);
           }
       }
