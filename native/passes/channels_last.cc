@@ -214,6 +214,23 @@ bool MoveSplit(Graph& graph, Node& node, Value* x) {
   return changed;
 }
 
+// Exporters write a Split of known sizes as Slices, too.
+bool MoveSlice(Graph& graph, Node& node, Value* x) {
+  const auto starts = ReadInts(node.Input(1)), given = ReadInts(node.Input(3));
+  // The four vectors have one type.
+  if (!starts || (node.Input(3) && !given) || node.Input(1)->type.dtype != DType::kInt64) return false;
+  std::vector<int64_t> axes;
+  for (size_t i = 0; i < starts->size(); ++i) {
+    const auto axis = MovedAxis(given && i < given->size() ? (*given)[i] : static_cast<int64_t>(i), x->type.Rank());
+    if (!axis) return false;
+    axes.push_back(*axis);
+  }
+  std::vector<Value*> inputs = node.inputs;
+  inputs.resize(std::max<size_t>(inputs.size(), 4), nullptr);
+  inputs[0] = x, inputs[3] = graph.AddConstant(Constant::Int64s(axes));
+  return ReplaceByLast(node, 0, Insert(&node, "Slice", std::move(inputs)));
+}
+
 // ShuffleNet's exchange between groups: [N, g, c, H, W] of the channels, g and c swapped, and back.
 bool MoveShuffle(Graph& graph, Node& node, Value* x) {
   const Value* split = node.Output(0);
@@ -323,6 +340,7 @@ bool Continue(Graph& graph, Node& node) {
   if (op.Is("LRN")) return MoveLrn(node, x);
   if (op.Is("Pad")) return MovePad(graph, node, x);
   if (op.Is("Split")) return MoveSplit(graph, node, x);
+  if (op.Is("Slice")) return MoveSlice(graph, node, x);
   if (op.Is("Reshape")) return MoveShuffle(graph, node, x);
   return false;
 }
