@@ -57,19 +57,10 @@ class Window {
     parent_.push_back(index);
     costs_.push_back(cost);
     ++groups_;
-    for (int slot : step.inputs) {
-      if (slot < 0) continue;
-      Touch& touch = touches_[Memory(slot)];
-      if (touch.writer >= 0) Unite(index, touch.writer);
-      touch.readers.push_back(index);
-    }
-    for (int slot : step.outputs) {
-      if (slot < 0) continue;
-      Touch& touch = touches_[Memory(slot)];
-      if (touch.writer >= 0) Unite(index, touch.writer);
-      for (int reader : touch.readers) Unite(index, reader);
-      touch.writer = index;
-    }
+    for (int slot : step.inputs)
+      if (slot >= 0) Note(index, slot, false);
+    for (int slot : step.outputs)
+      if (slot >= 0) Note(index, slot, true);
     return groups_;
   }
 
@@ -107,13 +98,34 @@ class Window {
 
  private:
   struct Touch {
-    int writer = -1;
-    std::vector<int> readers;
+    std::vector<int> writers, readers;
   };
 
-  // The slot whose memory this one's is; parts of a Concat's result do not overlap.
+  // What touches a slot meets what touched the same memory: the slot itself, what it is a part of, and its parts. Two
+  // parts of one tensor may both be written: those that a Concat joins do not overlap, and nobody writes those that a
+  // Split or Slice cuts.
+  void Note(int step, int slot, bool writes) {
+    const int memory = Memory(slot);
+    Meet(step, touches_[memory], writes);
+    Meet(step, inside_[memory], writes);
+    (writes ? touches_[memory].writers : touches_[memory].readers).push_back(step);
+    for (int part = memory; plan_.slots[part].storage == Storage::kView;) {
+      part = Memory(plan_.slots[part].view_of);
+      Meet(step, touches_[part], writes);
+      (writes ? inside_[part].writers : inside_[part].readers).push_back(step);
+    }
+  }
+
+  void Meet(int step, const Touch& touch, bool writes) {
+    for (int writer : touch.writers) Unite(step, writer);
+    if (writes)
+      for (int reader : touch.readers) Unite(step, reader);
+  }
+
+  // The slot that shows the same elements: itself, a part of another, or memory of its own.
   int Memory(int slot) const {
-    while (plan_.slots[slot].storage == Storage::kView && !plan_.slots[slot].is_part) slot = plan_.slots[slot].view_of;
+    while (plan_.slots[slot].storage == Storage::kView && plan_.slots[slot].piece == Piece::kAll)
+      slot = plan_.slots[slot].view_of;
     return slot;
   }
 
@@ -133,7 +145,7 @@ class Window {
   int groups_ = 0;
   std::vector<int> parent_;
   std::vector<Cost> costs_;
-  std::map<int, Touch> touches_;  // by Memory
+  std::map<int, Touch> touches_, inside_;  // by Memory: of the slot itself, and of its parts
 };
 
 // The length of the window from `first` on that gains most; 0: none gains enough.

@@ -100,9 +100,22 @@ std::shared_ptr<Layout> LayoutCache::Make(const std::vector<int64_t>& symbols) c
     layout->views.push_back(std::move(view));
   }
   CheckShapes(*layout);
+  PlaceViews(*layout);
   PlaceSlab(*layout);
   SizeScratch(*layout);
   return layout;
+}
+
+void LayoutCache::PlaceViews(Layout& layout) const {
+  layout.view_offsets.assign(plan_.slots.size(), 0);
+  for (size_t i = 0; i < plan_.slots.size(); ++i)
+    for (size_t at = i; plan_.slots[at].storage == Storage::kView; at = static_cast<size_t>(plan_.slots[at].view_of)) {
+      const Slot& slot = plan_.slots[at];
+      if (slot.piece == Piece::kAll) continue;
+      const Shape& shape = layout.views[at].shape;
+      layout.view_offsets[i] +=
+          static_cast<size_t>(slot.start * shape.Count(slot.axis + 1, shape.rank())) * ByteSize(slot.value->type.dtype);
+    }
 }
 
 // Type inference once more, on the numbers: finds extents that symbols alone could not tell to clash, so that kernels

@@ -17,6 +17,7 @@ struct Layout {
   std::vector<int64_t> symbols;       // by symbol; 0 where no input binds it
   std::vector<TensorView> views;      // by slot: dtype and, where static, shape; data null
   std::vector<size_t> offsets;        // by slot, kSlab only
+  std::vector<size_t> view_offsets;   // by slot, kView only: from the start of the slot that it lies in
   std::vector<size_t> slab_bytes;     // by device
   std::vector<size_t> scratch_bytes;  // by device: the largest of its static steps
   std::vector<Branches> branches;     // that run side by side
@@ -54,6 +55,7 @@ class LayoutCache {
 
  private:
   std::shared_ptr<Layout> Make(const std::vector<int64_t>& symbols) const;
+  void PlaceViews(Layout& layout) const;
   void CheckShapes(const Layout& layout) const;
   void PlaceSlab(Layout& layout) const;
   SlabPlacement Place(const Layout& layout) const;

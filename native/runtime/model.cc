@@ -247,8 +247,7 @@ void Model::SetUp(Frame& frame, const Layout& layout, const RunRequest& request,
   // Static views, and results written over inputs, have no step of their own. A result's slot may come after.
   for (size_t i = 0; i < plan_->slots.size(); ++i)
     if (plan_->slots[i].storage == Storage::kView && plan_->slots[i].is_static)
-      frame.views[i].data =
-          static_cast<std::byte*>(frame.views[plan_->Root(static_cast<int>(i))].data) + plan_->slots[i].column;
+      frame.views[i].data = frame.views[plan_->Root(static_cast<int>(i))].As<std::byte>() + layout.view_offsets[i];
 }
 
 std::vector<Output> Model::Collect(Frame& frame) const {

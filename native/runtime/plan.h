@@ -26,13 +26,21 @@ enum class Storage : uint8_t {
   kObject,    // not a tensor
 };
 
+// What a view shows of the other slot.
+enum class Piece : uint8_t {
+  kAll,      // all elements
+  kRows,     // one range of them
+  kColumns,  // a range of each row along the last axis, so that its rows lie apart
+};
+
 struct Slot {
   const Value* value = nullptr;
   Storage storage = Storage::kDynamic;
-  int device = 0;          // index into Plan::devices; 0 is the CPU
-  int view_of = -1;        // kView: the slot whose bytes these are; kCapture: the parent's slot
-  bool is_part = false;    // kView: some columns of a Concat's result, whose rows lie as far apart as that is wide
-  int64_t column = 0;      // then: the first of them, in bytes
+  int device = 0;             // index into Plan::devices; 0 is the CPU
+  int view_of = -1;           // kView: the slot whose bytes these are; kCapture: the parent's slot
+  Piece piece = Piece::kAll;  // kView; but for kAll what begins at index `start` of `axis`
+  int axis = 0;
+  int64_t start = 0;
   bool is_static = false;  // the shape is an expression over the inputs' dimensions
   int graph_output = -1;   // kOutput and kDynamic: the output that takes over this memory
   // The steps between which the bytes must stay; of a root, views included.
@@ -83,6 +91,16 @@ class Plan {
   int Root(int slot) const {
     while (slots[slot].storage == Storage::kView) slot = slots[slot].view_of;
     return slot;
+  }
+  // True where a slot shows all of the memory that it lies in.
+  bool IsWhole(int slot) const {
+    for (; slots[slot].storage == Storage::kView; slot = slots[slot].view_of)
+      if (slots[slot].piece != Piece::kAll) return false;
+    return true;
+  }
+  // True where a slot's rows do not lie one after the other.
+  bool LiesApart(int slot) const {
+    return slots[slot].storage == Storage::kView && slots[slot].piece == Piece::kColumns;
   }
   // One line a step: outputs, op, kernel, device, where the outputs lie.
   std::string ToString() const;

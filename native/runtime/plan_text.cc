@@ -28,7 +28,14 @@ const char* PlaceName(Storage storage) {
 }
 
 std::string PlaceText(const Plan& plan, const Slot& slot) {
-  return slot.is_part ? Cat("part of %", plan.slots[slot.view_of].value->name) : PlaceName(slot.storage);
+  if (slot.storage != Storage::kView || slot.piece == Piece::kAll) return PlaceName(slot.storage);
+  const Node* writer = slot.value->producer;
+  const bool is_cut = writer && (writer->op->Is("Split") || writer->op->Is("Slice")) &&
+                      writer->Input(0) == plan.slots[slot.view_of].value;
+  return Cat(!is_cut                      ? "part"
+             : slot.piece == Piece::kRows ? "rows"
+                                          : "columns",
+             " of %", plan.slots[slot.view_of].value->name);
 }
 
 std::string SlotText(const Plan& plan, int index) {

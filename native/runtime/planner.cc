@@ -2,8 +2,8 @@
 #include <map>
 #include <unordered_map>
 
-#include "device/apart.h"
 #include "runtime/lower.h"
+#include "runtime/parts.h"
 #include "runtime/plan.h"
 
 namespace ziggurat {
@@ -35,7 +35,7 @@ class Planner {
     }
     if (!parent_) ClaimOutputs();
     // Who checks steps one by one looks at dense results.
-    if (!options_.keep_constants) PlaceParts();
+    if (!options_.keep_constants) PlaceParts(plan_);
     ReuseInPlace();
   }
 
@@ -267,61 +267,6 @@ class Planner {
     }
   }
 
-  // Lets steps write their results straight into the Concat that alone reads them, where its last axis is joined: each
-  // part is then some columns of the whole, whose rows lie as far apart as the whole is wide.
-  void PlaceParts() {
-    for (size_t index = 0; index < plan_.steps.size(); ++index) {
-      const Step& concat = plan_.steps[index];
-      if (concat.kind != Step::Kind::kKernel || !concat.is_static || concat.device != 0 || concat.has_objects) continue;
-      if (!concat.node->op->Is("Concat")) continue;
-      const Type& whole = plan_.slots[concat.outputs[0]].value->type;
-      const int64_t axis = concat.node->Int("axis", 0), last = whole.Rank() - 1;
-      if ((axis < 0 ? axis + whole.Rank() : axis) != last || !(*whole.shape)[static_cast<int>(last)].IsConst())
-        continue;
-      PlacePartsOf(static_cast<int>(index), (*whole.shape)[static_cast<int>(last)].Const());
-    }
-  }
-
-  void PlacePartsOf(int index, int64_t width) {
-    const Step& concat = plan_.steps[index];
-    Slot& joined = plan_.slots[plan_.Root(concat.outputs[0])];
-    const auto bytes = static_cast<int64_t>(ByteSize(joined.value->type.dtype));
-    if (joined.device != 0 || (joined.storage != Storage::kSlab && joined.storage != Storage::kOutput)) return;
-    int64_t column = 0;
-    for (const int input : concat.inputs) {
-      Slot& part = plan_.slots[input];
-      if (!part.value->type.shape) return;
-      const Dim& dim = (*part.value->type.shape)[part.value->type.Rank() - 1];
-      if (!dim.IsConst()) return;
-      const int64_t place = column;
-      column += dim.Const() * bytes;
-      if (part.storage != Storage::kSlab || part.device != 0 || part.last_step != index) continue;
-      auto* kernel =
-          IsReadOnlyBy(index, input) ? dynamic_cast<WritesApart*>(plan_.steps[part.first_step].kernel.get()) : nullptr;
-      if (!kernel) continue;
-      kernel->SetRowPitch(width);
-      part.storage = Storage::kView;
-      part.view_of = concat.outputs[0];
-      part.is_part = true;
-      part.column = place;
-      joined.first_step = std::min(joined.first_step, part.first_step);
-    }
-  }
-
-  // True where no step but `reader` reads the slot or a view of it, and that one once.
-  bool IsReadOnlyBy(int reader, int slot) const {
-    int reads = 0;
-    for (int i = plan_.slots[slot].first_step + 1; i <= reader; ++i) {
-      const Step& step = plan_.steps[i];
-      if (!step.subplans.empty()) return false;
-      for (const int input : step.inputs) {
-        if (input < 0 || plan_.Root(input) != slot) continue;
-        if (i != reader || input != slot || ++reads > 1) return false;
-      }
-    }
-    return reads == 1;
-  }
-
   // Lets a step write over the input that it reads last.
   void ReuseInPlace() {
     for (size_t index = 0; index < plan_.steps.size(); ++index) {
@@ -342,6 +287,7 @@ class Planner {
     const Type &out_type = out.value->type, &in_type = plan_.slots[input].value->type;
     if (root.storage != Storage::kSlab || root.device != out.device || root.last_step != index) return;
     if (out.storage != Storage::kSlab && out.storage != Storage::kOutput) return;
+    if (!plan_.IsWhole(input)) return;
     if (!(out_type.shape == in_type.shape) || ByteSize(out_type.dtype) != ByteSize(in_type.dtype)) return;
     for (int other : plan_.steps[index].inputs)
       if (other >= 0 && other != input && plan_.Root(other) == root_index) return;

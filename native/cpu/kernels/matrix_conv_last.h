@@ -14,7 +14,7 @@ namespace ziggurat::cpu {
 // One group of a convolution. Pointers are to the group's first channel of the first image.
 struct ConvLastArgs {
   ConvShape shape;                   // channels and out_channels are a group's
-  int64_t pixel = 0, out_pixel = 0;  // floats between two pixels of X, and of Y: the channels of all groups
+  int64_t pixel = 0, out_pixel = 0;  // floats between two pixels of X, and of Y: at least the channels of all groups
   const float* input = nullptr;
   const float* weights = nullptr;  // pack_b of [K, out_channels]; depthwise: [taps][channels]
   float* output = nullptr;
@@ -31,6 +31,7 @@ struct ConvLastArgs {
 struct DepthwiseLastArgs {
   ConvShape shape;  // of one group
   int64_t channels = 0;
+  int64_t pixel = 0, out_pixel = 0;  // floats between two pixels of X, and of Y
   const float* input = nullptr;
   const float* weights = nullptr;  // [taps][channels]
   float* output = nullptr;

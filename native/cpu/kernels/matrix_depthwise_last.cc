@@ -25,7 +25,7 @@ template <int pixels, int vectors, bool whole>
 ZIGGURAT_INLINE void AddTaps(const Line& line, const float* row, const float* weights, int64_t column, int64_t c, int n,
                              F32 (&sum)[pixels][vectors]) {
   const ConvShape& s = line.a.shape;
-  const int64_t channels = line.a.channels, step = s.stride[2] * channels;
+  const int64_t channels = line.a.channels, pixel = line.a.pixel, step = s.stride[2] * pixel;
   int64_t w = column * s.stride[2] - s.pad[2];
   for (int64_t kw = 0; kw < s.kernel[2]; ++kw, w += s.dilation[2], weights += channels) {
     F32 weight[vectors];
@@ -38,7 +38,7 @@ ZIGGURAT_INLINE void AddTaps(const Line& line, const float* row, const float* we
         for (int v = 0; v < vectors; ++v) sum[p][v] = MulAdd(weight[v], Zero(), sum[p][v]);
       continue;
     }
-    const float* x = row + w * channels + c;
+    const float* x = row + w * pixel + c;
 #pragma GCC unroll 4
     for (int p = 0; p < pixels; ++p)
 #pragma GCC unroll 4
@@ -60,15 +60,16 @@ ZIGGURAT_INLINE void Block(const Line& line, int64_t column, int64_t c, int n) {
   for (int64_t kd = 0, d = line.d; kd < s.kernel[0]; ++kd, d += s.dilation[0])
     for (int64_t kh = 0, h = line.h; kh < s.kernel[1]; ++kh, h += s.dilation[1], weights += s.kernel[2] * channels) {
       const bool inside = d >= 0 && d < s.in[0] && h >= 0 && h < s.in[1];
-      const float* row = inside ? line.image + (d * s.in[1] + h) * s.in[2] * channels : nullptr;
+      const float* row = inside ? line.image + (d * s.in[1] + h) * s.in[2] * line.a.pixel : nullptr;
       AddTaps<pixels, vectors, whole>(line, row, weights, column, c, n, sum);
     }
-  float* out = line.output + column * channels + c;
+  const int64_t out_pixel = line.a.out_pixel;
+  float* out = line.output + column * out_pixel + c;
 #pragma GCC unroll 4
   for (int p = 0; p < pixels; ++p)
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; ++v)
-      whole ? Store(sum[p][v], out + p * channels + v * kLanes) : StoreN(sum[p][v], out + p * channels, n);
+      whole ? Store(sum[p][v], out + p * out_pixel + v * kLanes) : StoreN(sum[p][v], out + p * out_pixel, n);
 }
 
 // One register of one pixel whose taps are more than a block of K.
@@ -84,10 +85,10 @@ void LongBlock(const Line& line, int64_t column, int64_t c, int n) {
         const int64_t d = line.d + kd * s.dilation[0], h = line.h + kh * s.dilation[1];
         const int64_t w = column * s.stride[2] - s.pad[2] + kw * s.dilation[2];
         const bool inside = d >= 0 && d < s.in[0] && h >= 0 && h < s.in[1] && w >= 0 && w < s.in[2];
-        const F32 x = inside ? LoadN(line.image + ((d * s.in[1] + h) * s.in[2] + w) * channels + c, n) : Zero();
+        const F32 x = inside ? LoadN(line.image + ((d * s.in[1] + h) * s.in[2] + w) * line.a.pixel + c, n) : Zero();
         sum = MulAdd(LoadN(line.a.weights + tap * channels + c, n), x, sum);
       }
-  StoreN(tap > kKBlock ? total + sum : sum, line.output + column * channels + c, n);
+  StoreN(tap > kKBlock ? total + sum : sum, line.output + column * line.a.out_pixel + c, n);
 }
 
 template <int pixels>
@@ -132,14 +133,14 @@ void DepthwiseLast(const DepthwiseLastArgs& a) {
   const ConvShape& s = a.shape;
   for (int64_t row = a.first_line; row < a.last_line; ++row) {
     const int64_t lines = s.out[0] * s.out[1], pixel = row * s.out[2];
-    const Line line = {a, a.input + row / lines * s.InPixels() * a.channels,
+    const Line line = {a, a.input + row / lines * s.InPixels() * a.pixel,
                        row / s.out[1] % s.out[0] * s.stride[0] - s.pad[0], row % s.out[1] * s.stride[1] - s.pad[1],
-                       a.output + pixel * a.channels};
+                       a.output + pixel * a.out_pixel};
     for (int64_t c = a.first_channel; c < a.last_channel; c += kChannels) {
       const int64_t last = c + kChannels < a.last_channel ? c + kChannels : a.last_channel;
       RunLine(line, c, last);
       if (!a.epilogue.IsIdentity())
-        ApplyEpilogue(a.epilogue, line.output + c, a.channels, pixel, c, s.out[2], last - c);
+        ApplyEpilogue(a.epilogue, line.output + c, a.out_pixel, pixel, c, s.out[2], last - c);
     }
   }
 }

@@ -50,7 +50,7 @@ struct WinogradLastArgs {
   const float* weights = nullptr;  // by position, pack_b of [channels, out_channels]
   int64_t weight_step = 0;         // floats a position
   float* output = nullptr;
-  int64_t out_pixel = 0;              // floats between two pixels of it
+  int64_t pixel = 0, out_pixel = 0;   // floats between two pixels of the input, and of the output
   int64_t first_tile = 0, tiles = 0;  // of this block
   float* v = nullptr;                 // [position][tile][channels], positions v_step apart
   float* m = nullptr;                 // [position][tile][out_channels], positions m_step apart

@@ -26,7 +26,7 @@ void InputTile(const WinogradLastArgs& a, int64_t t, float* v) {
 #pragma GCC unroll 6
       for (int i = 0; i < n; ++i) {
         const bool inside = in_columns && top + i >= 0 && top + i < s.in[0];
-        column[i] = inside ? LoadUpTo(a.input + ((top + i) * s.in[1] + left + j) * s.channels + c, count) : Zero();
+        column[i] = inside ? LoadUpTo(a.input + ((top + i) * s.in[1] + left + j) * a.pixel + c, count) : Zero();
       }
       Forward<m>(column, half[j]);
     }

@@ -29,8 +29,8 @@ void LrnLast(const LrnArgs& args, int64_t first, int64_t last, float* padded);
 
 void MaxPoolRows(const PoolArgs& args);
 void AveragePoolRows(const PoolArgs& args);
-void MaxPoolLast(const PoolArgs& args, int64_t channels);
-void AveragePoolLast(const PoolArgs& args, int64_t channels);
+void MaxPoolLast(const PoolArgs& args);
+void AveragePoolLast(const PoolArgs& args);
 void ResampleRows(const ResampleTaps& taps, const float* x, int64_t in, float* y, int64_t rows);
 void ResampleColumns(const ResampleTaps& taps, const float* x, float* y, int64_t columns);
 void DoubleRows(const int32_t offset[4], const float weight[4], const float* x, int64_t in, float* y, int64_t rows,

@@ -17,6 +17,8 @@ struct PoolArgs {
   const float* column_counts;
   float* scratch;  // PoolScratch(args) floats
   int64_t row_begin, row_end;
+  // Channels last only: how many, and the floats between two pixels of x and of y.
+  int64_t channels, x_pixel, y_pixel;
 };
 
 // Positions a row's windows reach over, padding included, and room for whole registers behind them.
@@ -37,8 +39,8 @@ struct WindowKernels {
   void (*max_pool)(const PoolArgs& args);  // hands on NaN; a window of padding alone gives -infinity
   void (*average_pool)(const PoolArgs& args);
   // The same of one image whose channels come last, x [height, width, channels]; no scratch.
-  void (*max_pool_last)(const PoolArgs& args, int64_t channels);
-  void (*average_pool_last)(const PoolArgs& args, int64_t channels);
+  void (*max_pool_last)(const PoolArgs& args);
+  void (*average_pool_last)(const PoolArgs& args);
   // Along contiguous memory: `rows` rows of `in` elements become rows of taps.out.
   void (*resample_rows)(const ResampleTaps& taps, const float* x, int64_t in, float* y, int64_t rows);
   // Along strided memory: element j of a column lies at x[j * columns]; y the same. All columns.

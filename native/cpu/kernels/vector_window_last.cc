@@ -19,9 +19,10 @@ Taps Inside(int64_t first, int64_t dilation, int64_t taps, int64_t extent) {
 
 // Joins the taps of one output pixel; `finish` gets each register.
 template <typename Join, typename Finish>
-ZIGGURAT_INLINE void JoinPixel(const PoolArgs& args, int64_t channels, Taps rows, Taps columns, const float* corner,
-                               float* y, const Finish& finish) {
-  const int64_t row_step = args.dilation_height * args.width * channels, column_step = args.dilation_width * channels;
+ZIGGURAT_INLINE void JoinPixel(const PoolArgs& args, Taps rows, Taps columns, const float* corner, float* y,
+                               const Finish& finish) {
+  const int64_t channels = args.channels, column_step = args.dilation_width * args.x_pixel;
+  const int64_t row_step = args.dilation_height * args.width * args.x_pixel;
   for (int64_t c = 0; c < channels; c += kLanes) {
     const int left = static_cast<int>(channels - c < kLanes ? channels - c : kLanes);
     F32 joined = Join::Start();
@@ -43,31 +44,31 @@ struct SumJoin {
 
 // Calls each(rows, columns, corner, y, row, column) for the output pixels of the job.
 template <typename Each>
-ZIGGURAT_INLINE void ForPixels(const PoolArgs& args, int64_t channels, const Each& each) {
+ZIGGURAT_INLINE void ForPixels(const PoolArgs& args, const Each& each) {
   for (int64_t row = args.row_begin; row < args.row_end; ++row) {
     const int64_t top = row * args.stride_height - args.pad_top;
     const Taps rows = Inside(top, args.dilation_height, args.kernel_height, args.height);
     for (int64_t column = 0; column < args.out_width; ++column) {
       const int64_t start = column * args.stride_width - args.pad_left;
       const Taps columns = Inside(start, args.dilation_width, args.kernel_width, args.width);
-      each(rows, columns, args.x + (top * args.width + start) * channels,
-           args.y + (row * args.out_width + column) * channels, row, column);
+      each(rows, columns, args.x + (top * args.width + start) * args.x_pixel,
+           args.y + (row * args.out_width + column) * args.y_pixel, row, column);
     }
   }
 }
 
 }  // namespace
 
-void MaxPoolLast(const PoolArgs& args, int64_t channels) {
-  ForPixels(args, channels, [&](Taps rows, Taps columns, const float* corner, float* y, int64_t, int64_t) {
-    JoinPixel<MaxJoin>(args, channels, rows, columns, corner, y, [](F32 joined) { return joined; });
+void MaxPoolLast(const PoolArgs& args) {
+  ForPixels(args, [&](Taps rows, Taps columns, const float* corner, float* y, int64_t, int64_t) {
+    JoinPixel<MaxJoin>(args, rows, columns, corner, y, [](F32 joined) { return joined; });
   });
 }
 
-void AveragePoolLast(const PoolArgs& args, int64_t channels) {
-  ForPixels(args, channels, [&](Taps rows, Taps columns, const float* corner, float* y, int64_t row, int64_t column) {
+void AveragePoolLast(const PoolArgs& args) {
+  ForPixels(args, [&](Taps rows, Taps columns, const float* corner, float* y, int64_t row, int64_t column) {
     const F32 count = Set(args.row_counts[row] * args.column_counts[column]);
-    JoinPixel<SumJoin>(args, channels, rows, columns, corner, y, [&](F32 joined) { return joined / count; });
+    JoinPixel<SumJoin>(args, rows, columns, corner, y, [&](F32 joined) { return joined / count; });
   });
 }
 

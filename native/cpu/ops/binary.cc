@@ -6,6 +6,7 @@
 #include "cpu/ops/broadcast.h"
 #include "cpu/ops/ranges.h"
 #include "cpu/ops/registry.h"
+#include "device/apart.h"
 
 namespace ziggurat::cpu {
 
@@ -131,22 +132,41 @@ void RunBinary(const Team& team, const BinaryRun& op, const TensorView& a, const
 
 namespace {
 
-class BinaryKernel final : public Kernel {
+class BinaryKernel final : public Kernel, public WritesApart, public ReadsApart {
  public:
-  BinaryKernel(std::string name, const BinaryRun& run, bool refuses_zero)
-      : name_(std::move(name)), run_(run), refuses_zero_(refuses_zero) {}
+  // `alike`: nothing broadcasts.
+  BinaryKernel(std::string name, const BinaryRun& run, bool refuses_zero, bool alike)
+      : name_(std::move(name)), run_(run), refuses_zero_(refuses_zero), by_rows_(alike && !run.half && !run.to_bool) {}
   std::string_view name() const override { return name_; }
+  bool GivesApart() const override { return by_rows_; }
+  bool TakesApart(int) const override { return by_rows_ && !refuses_zero_; }
   // The runtime gives the memory of an input of the output's size only; either would do, the first is commoner.
   int InPlaceInput(int) const override { return run_.to_bool ? -1 : 0; }
   void Run(KernelContext& context) const override {
     if (refuses_zero_) RefuseZeroDivisor(context.inputs[1]);
+    if (InputPitch(0, 0) || InputPitch(1, 0) || RowPitch(0)) return RunByRows(context);
     RunBinary(context.team, run_, context.inputs[0], context.inputs[1], context.outputs[0]);
   }
 
  private:
+  void RunByRows(const KernelContext& context) const {
+    const Shape& shape = context.outputs[0].shape;
+    if (shape.Count() == 0) return;
+    const auto bytes = static_cast<int64_t>(ByteSize(context.inputs[0].dtype));
+    const int64_t n = shape[shape.rank() - 1], y_step = RowPitch(n) * bytes;
+    const std::array<int64_t, 2> steps = {InputPitch(0, n) * bytes, InputPitch(1, n) * bytes};
+    ForRows(context.team, shape.Count() / n, n, kCheapGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        const std::byte* a = context.inputs[0].As<const std::byte>() + row * steps[0];
+        const std::byte* b = context.inputs[1].As<const std::byte>() + row * steps[1];
+        RunWide(run_, {{a, b}, {true, true}, 0, n}, context.outputs[0].As<std::byte>() + row * y_step);
+      }
+    });
+  }
+
   std::string name_;
   BinaryRun run_;
-  bool refuses_zero_;
+  bool refuses_zero_, by_rows_;
 };
 
 // Sum, Mean, Max, Min of any number of inputs: folded from the left.
@@ -189,7 +209,9 @@ std::unique_ptr<Kernel> MakeBinary(KernelSite& site, const KernelTable& table) {
   const BinaryRun run = FindBinaryRun(node, table, dtype);
   if (!run.run || !SameTypes(node)) return nullptr;
   const bool refuses_zero = (node.op->Is("Div") || node.op->Is("Mod")) && IsInteger(dtype);
-  return std::make_unique<BinaryKernel>(KernelName(node, table), run, refuses_zero);
+  const Value *a = node.Input(0), *b = node.Input(1), *y = node.Output(0);
+  const bool alike = y && y->type.HasRank() && a->type.shape == y->type.shape && b->type.shape == y->type.shape;
+  return std::make_unique<BinaryKernel>(KernelName(node, table), run, refuses_zero, alike);
 }
 
 std::unique_ptr<Kernel> MakeVariadic(KernelSite& site, const KernelTable& table) {

@@ -1,4 +1,5 @@
-// Concat and Split: outer x pieces of contiguous memory.
+// Concat and Split: outer x pieces of contiguous memory. Pieces that lie in their place already, as the plan may have
+// it (runtime/parts.h), are left there.
 #include <cstring>
 #include <string>
 #include <vector>
@@ -7,6 +8,7 @@
 #include "cpu/ops/ranges.h"
 #include "cpu/ops/registry.h"
 #include "cpu/ops/strided.h"
+#include "device/apart.h"
 
 namespace ziggurat::cpu {
 namespace {
@@ -16,19 +18,23 @@ struct Piece {
   std::byte* data;
   int64_t bytes;
   int64_t offset;
+  int64_t step;  // from one row to the next
 };
 
-// Walks every (outer, piece) pair; `joined` is the row of `row_bytes` that the pieces make up.
+// Walks every (outer, piece) pair; rows of `joined`, which the pieces make up, lie `row_step` apart.
 template <typename Copy>
-void ForPieces(const Team& team, std::byte* joined, int64_t row_bytes, int64_t outer, const std::vector<Piece>& pieces,
+void ForPieces(const Team& team, std::byte* joined, int64_t row_step, int64_t outer, std::vector<Piece> pieces,
                const Copy& copy) {
+  int64_t row_bytes = 0;
+  std::erase_if(pieces, [&](const Piece& piece) { return piece.bytes == 0 || piece.data == joined + piece.offset; });
+  for (const Piece& piece : pieces) row_bytes += piece.bytes;
+  if (pieces.empty()) return;
   const auto count = static_cast<int64_t>(pieces.size());
-  ForRows(team, outer * count, row_bytes / std::max<int64_t>(count, 1), kCopyGrain, [&](int64_t begin, int64_t end) {
+  ForRows(team, outer * count, row_bytes / count, kCopyGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const Piece& piece = pieces[i % count];
-      if (piece.bytes == 0) continue;
       const int64_t row = i / count;
-      copy(joined + row * row_bytes + piece.offset, piece.data + row * piece.bytes, static_cast<size_t>(piece.bytes));
+      copy(joined + row * row_step + piece.offset, piece.data + row * piece.step, static_cast<size_t>(piece.bytes));
     }
   });
 }
@@ -45,7 +51,8 @@ std::vector<Piece> PiecesOf(const Tensors& tensors, const TensorView& joined, in
     if (!fits)
       throw Error(Code::kInvalidArgument, "shape ", tensor.shape, " is no part of ", joined.shape, " along axis ",
                   axis);
-    pieces.push_back({tensor.template As<std::byte>(), tensor.shape[axis] * inner, offset});
+    const int64_t bytes = tensor.shape[axis] * inner;
+    pieces.push_back({tensor.template As<std::byte>(), bytes, offset, bytes});
     offset += pieces.back().bytes;
   }
   if (offset != joined.shape[axis] * inner)
@@ -53,43 +60,56 @@ std::vector<Piece> PiecesOf(const Tensors& tensors, const TensorView& joined, in
   return pieces;
 }
 
-class ConcatKernel final : public Kernel {
+bool IsAlongLast(const Node& node) {
+  const Type& type = node.Input(0)->type;
+  const int64_t axis = node.Int("axis", 0);
+  return axis == -1 || (type.HasRank() && axis == type.Rank() - 1);
+}
+
+class ConcatKernel final : public Kernel, public WritesApart, public ReadsApart {
  public:
-  ConcatKernel(int64_t axis, int64_t element_bytes) : axis_(axis), element_bytes_(element_bytes) {}
+  ConcatKernel(const Node& node, int64_t element_bytes)
+      : axis_(node.Int("axis", 0)), element_bytes_(element_bytes), along_last_(IsAlongLast(node)) {}
   std::string_view name() const override { return "copy.Concat"; }
+  bool GivesApart() const override { return along_last_; }
+  bool TakesApart(int) const override { return along_last_; }
   void Run(KernelContext& context) const override {
     const TensorView& y = context.outputs[0];
     if (y.Count() == 0) return;
     const int axis = ResolveAxis(axis_, y.shape.rank());
     auto pieces = PiecesOf(context.inputs, y, axis, element_bytes_);
-    // What a step before wrote to its place already is there (planner.cc, PlaceParts).
-    std::erase_if(pieces, [&](const Piece& piece) { return piece.data == y.As<std::byte>() + piece.offset; });
-    if (pieces.empty()) return;
-    const int64_t row = y.shape.Count(axis, y.shape.rank()) * element_bytes_;
-    ForPieces(context.team, y.As<std::byte>(), row, y.shape.Count(0, axis), pieces,
+    if (along_last_)
+      for (size_t i = 0; i < pieces.size(); ++i)
+        pieces[i].step = InputPitch(i, context.inputs[i].shape[axis]) * element_bytes_;
+    const int64_t row = RowPitch(y.shape.Count(axis, y.shape.rank())) * element_bytes_;
+    ForPieces(context.team, y.As<std::byte>(), row, y.shape.Count(0, axis), std::move(pieces),
               [](std::byte* joined, std::byte* piece, size_t bytes) { std::memcpy(joined, piece, bytes); });
   }
 
  private:
   int64_t axis_, element_bytes_;
+  bool along_last_;
 };
 
-class SplitKernel final : public Kernel {
+class SplitKernel final : public Kernel, public ReadsApart {
  public:
-  SplitKernel(int64_t axis, int64_t element_bytes) : axis_(axis), element_bytes_(element_bytes) {}
+  SplitKernel(const Node& node, int64_t element_bytes)
+      : axis_(node.Int("axis", 0)), element_bytes_(element_bytes), along_last_(IsAlongLast(node)) {}
   std::string_view name() const override { return "copy.Split"; }
+  bool TakesApart(int input) const override { return input == 0 && along_last_; }
   void Run(KernelContext& context) const override {
     const TensorView& x = context.inputs[0];
     if (x.Count() == 0) return;
     const int axis = ResolveAxis(axis_, x.shape.rank());
-    const auto pieces = PiecesOf(context.outputs, x, axis, element_bytes_);
-    const int64_t row = x.shape.Count(axis, x.shape.rank()) * element_bytes_;
-    ForPieces(context.team, x.As<std::byte>(), row, x.shape.Count(0, axis), pieces,
+    auto pieces = PiecesOf(context.outputs, x, axis, element_bytes_);
+    const int64_t row = InputPitch(0, x.shape.Count(axis, x.shape.rank())) * element_bytes_;
+    ForPieces(context.team, x.As<std::byte>(), row, x.shape.Count(0, axis), std::move(pieces),
               [](std::byte* joined, std::byte* piece, size_t bytes) { std::memcpy(piece, joined, bytes); });
   }
 
  private:
   int64_t axis_, element_bytes_;
+  bool along_last_;
 };
 
 template <typename KernelType>
@@ -99,7 +119,7 @@ std::unique_ptr<Kernel> Make(KernelSite& site, const KernelTable&) {
   if (bytes == 0) return nullptr;
   for (const Value* output : node.outputs)
     if (!output) return nullptr;
-  return std::make_unique<KernelType>(node.Int("axis", 0), bytes);
+  return std::make_unique<KernelType>(node, bytes);
 }
 
 constexpr KernelEntry kEntries[] = {{"Concat", Make<ConcatKernel>}, {"Split", Make<SplitKernel>}};

@@ -1,12 +1,10 @@
 // The convolution of float32 tensors whose channels come last.
 #include "cpu/ops/conv_last.h"
 
-#include <string>
 #include <vector>
 
 #include "cpu/ops/fused.h"
 #include "cpu/ops/gemm_tasks.h"
-#include "device/apart.h"
 
 namespace ziggurat::cpu {
 namespace {
@@ -16,10 +14,10 @@ int64_t Lines(int64_t floats) { return RoundUp(floats, 16); }
 // Rows up to which jobs that share them read one copy of the patches. Beyond, each has enough rows of its own.
 constexpr int64_t kSharedRows = 140;
 
-class ConvLastKernel final : public Kernel, public WritesApart {
+class ConvLastKernel final : public ConvLastBase {
  public:
   ConvLastKernel(KernelSite& site, const KernelTable& table, const ConvLastNode& node)
-      : kernels_(*table.matrix), last_(*table.matrix->last), node_(node), name_(Cat("conv_last.float32.", table.isa)) {
+      : ConvLastBase(node, Cat("conv_last.float32.", table.isa)), kernels_(*table.matrix), last_(*table.matrix->last) {
     const TensorView weights = *site.ConstantInput(1);
     const ConvShape s = node_.Resolve(weights.shape, weights.shape);  // channels and kernel only
     weight_step_ = PackedBFloats(kernels_, s.K(), s.out_channels);
@@ -29,9 +27,6 @@ class ConvLastKernel final : public Kernel, public WritesApart {
         site.Pack(1, packing, static_cast<size_t>(node_.conv.group * weight_step_) * sizeof(float),
                   [&](std::byte* to) { PackWeights(s, weights.As<const float>(), reinterpret_cast<float*>(to)); });
   }
-
-  std::string_view name() const override { return name_; }
-  bool NeedsInput(int i) const override { return i != 1; }
 
   double Flops(std::span<const TensorView> inputs, std::span<const TensorView> outputs) const override {
     const ConvShape s = node_.Resolve(inputs[0].shape, outputs[0].shape);
@@ -116,11 +111,11 @@ class ConvLastKernel final : public Kernel, public WritesApart {
     job.panels = (s.out_channels + kernels_.nr - 1) / kernels_.nr;
     const int workers = static_cast<int>((context.team.size() + job.group - 1) / job.group);
     job.grid = CutGemm(rows, s.out_channels, s.K(), workers, kernels_.mr, kernels_.nr);
-    args.pixel = s.channels * job.group, args.out_pixel = RowPitch(s.out_channels * job.group);
+    args.pixel = Pixel(context), args.out_pixel = OutPixel(context);
     args.input = context.inputs[0].As<const float>();
     args.weights = reinterpret_cast<const float*>(packed_->data());
     args.output = context.outputs[0].As<float>();
-    args.epilogue = node_.Finish(context);
+    args.epilogue = Finish(context);
     args.packed_rows = rows;
     job.shared = job.group == 1 && job.grid.row_parts == 1 && job.grid.column_parts > 1 && rows <= kSharedRows &&
                  !last_.reads_in_place(s, args.pixel);
@@ -146,8 +141,6 @@ class ConvLastKernel final : public Kernel, public WritesApart {
 
   const MatrixKernels& kernels_;
   const LastConvKernels& last_;
-  ConvLastNode node_;
-  std::string name_;
   int64_t weight_step_ = 0;  // floats a group
   std::shared_ptr<const PackedWeight> packed_;
 };
@@ -182,15 +175,14 @@ ConvShape ConvLastNode::Resolve(const Shape& input, const Shape& output) const {
   return conv.Resolve(first(input), weights, first(output));
 }
 
-Epilogue ConvLastNode::Finish(const KernelContext& context) const {
-  Epilogue finish = epilogue;
+Epilogue ConvLastBase::Finish(const KernelContext& context) const {
+  Epilogue finish = node_.epilogue;
   const auto floats = [&](size_t i) {
     return i < context.inputs.size() ? context.inputs[i].As<const float>() : nullptr;
   };
   finish.column_bias = floats(2);
-  finish.residual = has_residual ? floats(3) : nullptr;
-  const Shape& output = context.outputs[0].shape;
-  finish.residual_row = output[output.rank() - 1];
+  finish.residual = node_.has_residual ? floats(3) : nullptr;
+  finish.residual_row = InputPitch(3, Last(context.outputs[0].shape));
   return finish;
 }
 

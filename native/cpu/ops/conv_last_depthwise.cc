@@ -1,6 +1,4 @@
 // Depthwise convolution of float32 tensors whose channels come last.
-#include <string>
-
 #include "cpu/ops/conv_last.h"
 #include "cpu/ops/gemm_tasks.h"
 #include "cpu/ops/ranges.h"
@@ -11,10 +9,10 @@ namespace {
 // Channels of a unit of work: with maps of a few rows, rows alone would not divide evenly.
 constexpr int64_t kUnitChannels = 256;
 
-class DepthwiseLastKernel final : public Kernel {
+class DepthwiseLastKernel final : public ConvLastBase {
  public:
   DepthwiseLastKernel(KernelSite& site, const KernelTable& table, const ConvLastNode& node)
-      : last_(*table.matrix->last), node_(node), name_(Cat("depthwise_last.float32.", table.isa)) {
+      : ConvLastBase(node, Cat("depthwise_last.float32.", table.isa)), last_(*table.matrix->last) {
     const TensorView weights = *site.ConstantInput(1);
     const int64_t taps = node_.Taps(), channels = node_.conv.group;
     packed_ = site.Pack(1, Cat("depthwise_last.", taps, ".", channels),
@@ -26,9 +24,6 @@ class DepthwiseLastKernel final : public Kernel {
                         });
   }
 
-  std::string_view name() const override { return name_; }
-  bool NeedsInput(int i) const override { return i != 1; }
-
   double Flops(std::span<const TensorView>, std::span<const TensorView> outputs) const override {
     return 2.0 * static_cast<double>(node_.Taps()) * static_cast<double>(outputs[0].Count());
   }
@@ -39,10 +34,11 @@ class DepthwiseLastKernel final : public Kernel {
     DepthwiseLastArgs args;
     const ConvShape& s = args.shape = node_.Resolve(context.inputs[0].shape, output.shape);
     args.channels = node_.conv.group;
+    args.pixel = Pixel(context), args.out_pixel = OutPixel(context);
     args.input = context.inputs[0].As<const float>();
     args.weights = reinterpret_cast<const float*>(packed_->data());
     args.output = output.As<float>();
-    args.epilogue = node_.Finish(context);
+    args.epilogue = Finish(context);
     const int64_t lines = output.shape[0] * s.out[0] * s.out[1];
     const int64_t chunks = (args.channels + kUnitChannels - 1) / kUnitChannels;
     const int64_t cost = s.out[2] * std::min(args.channels, kUnitChannels) * (s.K() / 4 + 1);
@@ -62,8 +58,6 @@ class DepthwiseLastKernel final : public Kernel {
 
  private:
   const LastConvKernels& last_;
-  ConvLastNode node_;
-  std::string name_;
   std::shared_ptr<const PackedWeight> packed_;  // [taps][channels]
 };
 

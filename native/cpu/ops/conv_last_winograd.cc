@@ -1,13 +1,11 @@
 // Winograd's filtering of 3 x 3 convolutions whose channels come last.
 #include <algorithm>
-#include <string>
 #include <vector>
 
 #include "cpu/ops/conv_last.h"
 #include "cpu/ops/conv_winograd.h"
 #include "cpu/ops/gemm_tasks.h"
 #include "cpu/ops/ranges.h"
-#include "device/apart.h"
 
 namespace ziggurat::cpu {
 namespace {
@@ -16,14 +14,13 @@ namespace {
 constexpr int64_t kBlockFloats = 256 * 1024;
 constexpr int64_t kLeastTiles = 56;
 
-class WinogradLastKernel final : public Kernel, public WritesApart {
+class WinogradLastKernel final : public ConvLastBase {
  public:
   WinogradLastKernel(KernelSite& site, const KernelTable& table, const ConvLastNode& node, const ConvShape& conv,
                      int tile)
-      : kernels_(*table.matrix),
-        last_(*table.matrix->last),
-        node_(node),
-        name_(Cat("winograd", tile, "x3_last.float32.", table.isa)) {
+      : ConvLastBase(node, Cat("winograd", tile, "x3_last.float32.", table.isa)),
+        kernels_(*table.matrix),
+        last_(*table.matrix->last) {
     shape_.tile = tile;
     shape_.channels = conv.channels, shape_.out_channels = conv.out_channels;
     for (int i = 0; i < 2; ++i) {
@@ -41,8 +38,6 @@ class WinogradLastKernel final : public Kernel, public WritesApart {
     block_tiles_ = (all + blocks - 1) / blocks;
   }
 
-  std::string_view name() const override { return name_; }
-  bool NeedsInput(int i) const override { return i != 1; }
   // Of the direct sum, so that kernels can be compared.
   double Flops(std::span<const TensorView>, std::span<const TensorView> outputs) const override {
     return 18.0 * static_cast<double>(shape_.channels) * static_cast<double>(outputs[0].Count());
@@ -55,16 +50,16 @@ class WinogradLastKernel final : public Kernel, public WritesApart {
     WinogradLastArgs args;
     args.shape = shape_;
     args.weights = reinterpret_cast<const float*>(packed_->data()), args.weight_step = weight_step_;
-    args.out_pixel = RowPitch(shape_.out_channels);
+    args.pixel = Pixel(context), args.out_pixel = OutPixel(context);
     args.v_step = VStep(), args.m_step = MStep();
     args.v = reinterpret_cast<float*>(context.scratch), args.m = args.v + shape_.Positions() * args.v_step;
     const int64_t pixels = shape_.out[0] * shape_.out[1], all = shape_.Tiles(0) * shape_.Tiles(1);
-    const Epilogue epilogue = node_.Finish(context);
+    const Epilogue epilogue = Finish(context);
     for (int64_t image = 0; image < context.outputs[0].shape[0]; ++image) {
-      args.input = context.inputs[0].As<const float>() + image * shape_.in[0] * shape_.in[1] * shape_.channels;
+      args.input = context.inputs[0].As<const float>() + image * shape_.in[0] * shape_.in[1] * args.pixel;
       args.output = context.outputs[0].As<float>() + image * pixels * args.out_pixel;
       args.epilogue = epilogue;
-      if (epilogue.residual) args.epilogue.residual += image * pixels * shape_.out_channels;
+      if (epilogue.residual) args.epilogue.residual += image * pixels * epilogue.residual_row;
       for (args.first_tile = 0; args.first_tile < all; args.first_tile += block_tiles_) {
         args.tiles = std::min(block_tiles_, all - args.first_tile);
         RunBlock(context.team, args);
@@ -110,8 +105,6 @@ class WinogradLastKernel final : public Kernel, public WritesApart {
 
   const MatrixKernels& kernels_;
   const LastConvKernels& last_;
-  ConvLastNode node_;
-  std::string name_;
   WinogradShape shape_;
   int64_t weight_step_ = 0, block_tiles_ = 1;
   std::shared_ptr<const PackedWeight> packed_;

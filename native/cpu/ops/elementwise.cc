@@ -8,6 +8,7 @@
 #include "cpu/ops/ranges.h"
 #include "cpu/ops/registry.h"
 #include "cpu/ops/tile_program.h"
+#include "device/apart.h"
 #include "ops/element_program.h"
 
 namespace ziggurat::cpu {
@@ -121,13 +122,14 @@ void RunOp(const TileOp& op, const Place* places, int64_t n) {
   }
 }
 
-class ElementwiseKernel final : public Kernel {
+class ElementwiseKernel final : public Kernel, public ReadsApart {
  public:
   ElementwiseKernel(std::string name, TileProgram program) : name_(std::move(name)), program_(std::move(program)) {
     // A task is worth as many additions as one of an op by itself is.
     grain_ = std::max<int64_t>(kCheapGrain / program_.Cost(), 256);
   }
   std::string_view name() const override { return name_; }
+  bool TakesApart(int input) const override { return program_.is_whole[static_cast<size_t>(input)]; }
   int InPlaceInput(int output) const override { return program_.in_place[static_cast<size_t>(output)]; }
   double Flops(std::span<const TensorView>, std::span<const TensorView> outputs) const override {
     return static_cast<double>(program_.ops.size()) * static_cast<double>(outputs[0].Count());
@@ -163,7 +165,7 @@ class ElementwiseKernel final : public Kernel {
         throw Error(Code::kInvalidArgument, "a bound has shape ", input.shape, ", not one element");
       if (!program_.is_operand[i]) {
         reach.kind = Reach::Kind::kScalar;
-      } else if (elements == count) {
+      } else if (elements == count && !LiesApart(i, input)) {
         streams += reach.bytes;
       } else if (elements == 1 && !program_.is_spread[i]) {
         reach.kind = Reach::Kind::kScalar;
@@ -171,12 +173,23 @@ class ElementwiseKernel final : public Kernel {
         reach.kind = Reach::Kind::kBroadcast;
         reach.broadcast = launch.broadcasts.size();
         const Shape* const shapes[] = {&input.shape};
-        launch.broadcasts.emplace_back(shapes, shape);
+        launch.broadcasts.push_back(LiesApart(i, input) ? RowsApart(i, input) : Broadcast(shapes, shape));
         registers += reach.bytes;
       }
     }
     ChooseTile(launch, kCacheBytes / std::max<int64_t>(registers + streams, 1));
     return launch;
+  }
+
+  bool LiesApart(size_t i, const TensorView& input) const { return InputPitch(i, 0) && input.shape.rank() > 0; }
+
+  Broadcast RowsApart(size_t i, const TensorView& input) const {
+    const int64_t width = input.shape[input.shape.rank() - 1];
+    Broadcast rows;
+    rows.operands = 1, rows.rank = 2;
+    rows.dims = {input.Count() / width, width};
+    rows.strides[0] = {InputPitch(i, width), 1};
+    return rows;
   }
 
   void RunRange(const Launch& launch, int64_t begin, int64_t end) const {

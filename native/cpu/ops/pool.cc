@@ -6,6 +6,7 @@
 #include "cpu/ops/half.h"
 #include "cpu/ops/ranges.h"
 #include "cpu/ops/registry.h"
+#include "device/apart.h"
 #include "ops/window.h"
 
 namespace ziggurat::cpu {
@@ -41,7 +42,7 @@ std::vector<float> Counts(const PoolAxis& axis, bool include_pad) {
   return counts;
 }
 
-class PoolKernel final : public Kernel {
+class PoolKernel final : public Kernel, public WritesApart, public ReadsApart {
  public:
   PoolKernel(const KernelTable& table, Windows windows, bool average, bool include_pad, bool last)
       : name_(Cat(average ? "average_pool" : "max_pool", last ? "_last.f32." : ".f32.", table.isa)),
@@ -51,6 +52,8 @@ class PoolKernel final : public Kernel {
         include_pad_(include_pad),
         last_(last) {}
   std::string_view name() const override { return name_; }
+  bool GivesApart() const override { return last_; }
+  bool TakesApart(int) const override { return last_; }
 
   void Run(KernelContext& context) const override {
     const Shape &in = context.inputs[0].shape, &out = context.outputs[0].shape;
@@ -71,19 +74,21 @@ class PoolKernel final : public Kernel {
       args.row_counts = row_counts.data(), args.column_counts = column_counts.data();
     }
     // A unit is a plane of one channel, or an image of all.
-    last_ ? Walk(context, args, in[0], in[in.rank() - 1]) : Walk(context, args, in[0] * in[1], 1);
+    if (last_) args.channels = in[in.rank() - 1];
+    args.x_pixel = last_ ? InputPitch(0, args.channels) : 1, args.y_pixel = last_ ? RowPitch(args.channels) : 1;
+    Walk(context, args, last_ ? in[0] : in[0] * in[1]);
   }
 
  private:
-  void RunRows(const PoolArgs& args, int64_t channels) const {
-    if (last_) return (average_ ? kernels_.average_pool_last : kernels_.max_pool_last)(args, channels);
+  void RunRows(const PoolArgs& args) const {
+    if (last_) return (average_ ? kernels_.average_pool_last : kernels_.max_pool_last)(args);
     (average_ ? kernels_.average_pool : kernels_.max_pool)(args);
   }
 
-  void Walk(KernelContext& context, const PoolArgs& shared, int64_t units, int64_t channels) const {
+  void Walk(KernelContext& context, const PoolArgs& shared, int64_t units) const {
     const float* x = context.inputs[0].As<const float>();
     float* y = context.outputs[0].As<float>();
-    const int64_t taps = last_ ? shared.kernel_height * shared.kernel_width * channels / 8 + 1
+    const int64_t taps = last_ ? shared.kernel_height * shared.kernel_width * shared.channels / 8 + 1
                                : shared.kernel_height + shared.kernel_width;
     ForRows(context.team, units * shared.out_height, shared.out_width * taps, kCheapGrain,
             [&](int64_t begin, int64_t end) {
@@ -92,11 +97,11 @@ class PoolKernel final : public Kernel {
               args.scratch = scratch.data();
               while (begin < end) {
                 const int64_t unit = begin / args.out_height;
-                args.x = x + unit * args.height * args.width * channels;
-                args.y = y + unit * args.out_height * args.out_width * channels;
+                args.x = x + unit * args.height * args.width * args.x_pixel;
+                args.y = y + unit * args.out_height * args.out_width * args.y_pixel;
                 args.row_begin = begin % args.out_height;
                 args.row_end = std::min(args.out_height, args.row_begin + end - begin);
-                RunRows(args, channels);
+                RunRows(args);
                 begin += args.row_end - args.row_begin;
               }
             });

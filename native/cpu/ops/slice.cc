@@ -4,6 +4,7 @@
 #include "cpu/ops/arguments.h"
 #include "cpu/ops/registry.h"
 #include "cpu/ops/strided.h"
+#include "device/apart.h"
 
 namespace ziggurat::cpu {
 namespace {
@@ -20,6 +21,7 @@ class ViewCopyKernel : public Kernel {
     Describe(context, source);
     if (source.dims.Count() != y.Count())
       throw Error(Code::kInvalidArgument, "the result has shape ", source.dims, " where ", y.shape, " was planned");
+    if (source.data == y.data) return;  // the plan let the result be seen where it lies (runtime/parts.h)
     CopyStrided(context.team, source, y.As<std::byte>());
   }
 
@@ -32,9 +34,10 @@ class ViewCopyKernel : public Kernel {
   int64_t element_bytes_;
 };
 
-class SliceKernel final : public ViewCopyKernel {
+class SliceKernel final : public ViewCopyKernel, public ReadsApart {
  public:
   using ViewCopyKernel::ViewCopyKernel;
+  bool TakesApart(int input) const override { return input == 0; }
 
  private:
   void Describe(const KernelContext& context, StridedSource& source) const override {
@@ -47,6 +50,9 @@ class SliceKernel final : public ViewCopyKernel {
       throw Error(Code::kInvalidArgument, "starts, ends, axes and steps differ in length");
     source.dims = shape;
     source.strides = ContiguousStrides(shape);
+    const int64_t width = shape.rank() ? shape[shape.rank() - 1] : 1, pitch = InputPitch(0, width);
+    for (int axis = 0; pitch != width && axis + 1 < shape.rank(); ++axis)
+      source.strides[axis] = source.strides[axis] / width * pitch;
     int64_t offset = 0;
     for (size_t i = 0; i < starts.size(); ++i) {
       const int axis = ResolveAxis(given(3) ? axes[i] : static_cast<int64_t>(i), shape.rank());

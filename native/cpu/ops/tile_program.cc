@@ -27,6 +27,7 @@ class Builder {
     out_.is_spread.assign(static_cast<size_t>(out_.inputs), false);
     for (int i = 0; i < Results(); ++i)
       if (!AddInstruction(source_.instructions[static_cast<size_t>(i)], source_.inputs + i)) return std::nullopt;
+    FindWhole();
     FindLifetimes();
     if (!Place()) return std::nullopt;
     ChooseInPlace();
@@ -174,6 +175,12 @@ class Builder {
     op.from = {op.to, Constant(&count, sizeof count), -1};
     Add(op);
     return true;
+  }
+
+  void FindWhole() {
+    for (size_t i = 0; i < types_.size() && i < static_cast<size_t>(out_.inputs); ++i)
+      out_.is_whole.push_back(out_.is_operand[i] && !out_.is_bound[i] && node_.inputs[i]->type.HasRank() &&
+                              node_.inputs[i]->type.shape == node_.outputs[0]->type.shape);
   }
 
   void FindLifetimes() {

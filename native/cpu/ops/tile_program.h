@@ -39,6 +39,7 @@ struct TileProgram {
   std::vector<bool> is_bound;     // of each input: a scalar beside the elements, somewhere
   std::vector<bool> is_operand;   // of each input: broadcasts to the elements, somewhere
   std::vector<bool> is_spread;    // of each input: a function wants one element of it for each of the result
+  std::vector<bool> is_whole;     // of each input: only an operand, and of the results' shape
   std::vector<int> in_place;      // of each output: the input whose memory it may take over, or -1
   std::vector<int> output_bytes;  // of an element of each output
 

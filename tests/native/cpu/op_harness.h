@@ -135,6 +135,7 @@ class OneOp {
   }
 
   Node& node() { return *node_; }
+  std::vector<HostTensor>& inputs() { return inputs_; }
 
   // The outputs; fails the test where the families have no kernel.
   std::vector<HostTensor> Run(const cpu::KernelTable& table, int threads = 1) {
