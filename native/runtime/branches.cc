@@ -22,7 +22,7 @@ struct Cost {
   double split = 0;  // by all, as its kernel splits it
 };
 
-bool MayMove(const Plan& plan, const Step& step) {
+bool MayMove(const Step& step) {
   if (step.kind != Step::Kind::kKernel || !step.is_static || step.checks || step.has_objects || step.waits)
     return false;
   return step.device == 0 && !step.kernel->name().starts_with("reference");
@@ -170,7 +170,7 @@ std::vector<Branches> FindBranches(const Plan& plan, const std::vector<TensorVie
   std::vector<Cost> costs(plan.steps.size());
   std::vector<char> may(plan.steps.size());
   for (size_t i = 0; i < plan.steps.size(); ++i)
-    if (MayMove(plan, plan.steps[i])) {
+    if (MayMove(plan.steps[i])) {
       costs[i] = CostOf(plan.steps[i], views, workers);
       may[i] = costs[i].alone < kLarge;
     }
