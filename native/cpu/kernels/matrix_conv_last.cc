@@ -79,6 +79,8 @@ struct Corner {
     }
     image += s.InPixels() * a.pixel;
   }
+  // The pixel of the image where the window would begin if there were no borders.
+  int64_t Window(const ConvShape& s) const { return (at[0] * s.in[1] + at[1]) * s.in[2] + at[2]; }
   bool WindowLiesInside(const ConvShape& s) const {
     bool inside = true;
     for (int i = 0; i < 3; ++i) inside &= at[i] >= 0 && at[i] + (s.kernel[i] - 1) * s.dilation[i] < s.in[i];
@@ -123,8 +125,7 @@ struct RunPlace {
 ZIGGURAT_INLINE void PackRow(const ConvLastArgs& a, const Runs& runs, const Corner& corner, RunPlace place,
                              RowWriter writer) {
   const ConvShape& s = a.shape;
-  // Where in the image the patch would begin if that had no borders.
-  const int64_t window = ((corner.at[0] * s.in[1] + corner.at[1]) * s.in[2] + corner.at[2]) * a.pixel;
+  const int64_t window = corner.Window(s) * a.pixel;
   const bool inside = corner.WindowLiesInside(s);
   for (; writer.left > 0; place.Advance(runs)) {
     const int64_t begin = place.begin, rest = runs.length - begin, n = rest < writer.left ? rest : writer.left;
@@ -150,9 +151,23 @@ ZIGGURAT_INLINE void PackRow(const ConvLastArgs& a, const Runs& runs, const Corn
   }
 }
 
-// Tiles [first, last) of a tiling whose row 0 is output pixel `row0`, values [k0, k0 + k).
+// Runs up to this length are read where they lie as long as no border cuts them: a copy of many short runs would take
+// as long as the product of the few columns that layers with few channels have.
+constexpr int64_t kShortRun = 32;
+
+// Where the patches of `height` pixels begin in X, if the tile can read them there.
+const float* WindowsInPlace(const ConvLastArgs& a, const Runs& runs, const Corner& corner, int64_t height) {
+  const ConvShape& s = a.shape;
+  if (!runs.joined || s.kernel[0] != 1 || runs.length > kShortRun || corner.out[2] + height > s.out[2]) return nullptr;
+  const int64_t last = corner.at[2] + (height - 1) * s.stride[2];
+  if (!corner.WindowLiesInside(s) || last + s.kernel[2] > s.in[2]) return nullptr;
+  return corner.image + corner.Window(s) * a.pixel;
+}
+
+// Tiles [first, last) of a tiling whose row 0 is output pixel `row0`, values [k0, k0 + k). With `windows`, tiles that
+// can be read in place are not packed, and stand there; the others are null.
 void PackTiles(const ConvLastArgs& a, const Tiling& tiling, int64_t first, int64_t last, int64_t row0, int64_t k0,
-               int64_t k, float* packed) {
+               int64_t k, float* packed, const float** windows = nullptr) {
   if (first == last) return;
   const Runs runs(a);
   const RunPlace place(runs, k0);
@@ -160,6 +175,11 @@ void PackTiles(const ConvLastArgs& a, const Tiling& tiling, int64_t first, int64
   for (int64_t t = first; t < last; ++t) {
     const int64_t height = tiling.base + (t < tiling.taller);
     float* tile = packed + TileStart(tiling, t) * RoundUp(k, kKBlock);
+    if (windows && (windows[t] = WindowsInPlace(a, runs, corner, height))) {
+      windows[t] += place.h * runs.step[1] + place.begin;
+      for (int64_t i = 0; i < height; ++i) corner.Advance(a);
+      continue;
+    }
     for (int64_t i = 0; i < height; ++i, corner.Advance(a))
       PackRow(a, runs, corner, place, RowWriter(tile + i * kKBlock, height * kKBlock, k));
   }
@@ -176,6 +196,8 @@ struct Left {
   const float* packed = nullptr;  // of row 0 of the tiling
   int64_t packed_k = 0, packed_k0 = 0;
   const float* plain = nullptr;  // of row 0 and the pass's first k
+  // Else, for each tile: its patches where they lie, or null if it is packed.
+  const float* const* windows = nullptr;
 };
 
 // Fetches the rows of Y that a tile is about to write, and those of the residual, which come from memory on large maps:
@@ -183,6 +205,14 @@ struct Left {
 ZIGGURAT_INLINE void FetchRows(const float* first, int64_t row, int64_t rows, int columns) {
   for (int64_t i = 0; i < rows; ++i, first += row)
     for (int j = 0; j < columns; j += 16) Prefetch(first + j);
+}
+
+// The runs of patches that are read in place from value k0 on.
+void SetRuns(const ConvLastArgs& a, int64_t k0, TileArgs* tile) {
+  const Runs runs(a);
+  tile->first_run = runs.length - RunPlace(runs, k0).begin;
+  tile->run = runs.length;
+  tile->run_gap = runs.step[1] - runs.length;
 }
 
 void Multiply(const ConvLastArgs& a, const Left& left, const Tiling& tiling, int64_t row0, int64_t k0, int64_t k) {
@@ -193,7 +223,8 @@ void Multiply(const ConvLastArgs& a, const Left& left, const Tiling& tiling, int
   tile.k = k;
   tile.c_row = a.out_pixel;
   tile.accumulate = k0 > 0;
-  tile.a_row = a.pixel;
+  tile.a_row = left.plain ? a.pixel : a.shape.stride[2] * a.pixel;
+  if (left.windows) SetRuns(a, k0, &tile);
   for (int64_t panel = a.first_panel; panel < a.last_panel; ++panel) {
     const int64_t column = panel * kNr, rest = a.shape.out_channels - column;
     tile.columns = static_cast<int>(rest < kNr ? rest : int64_t{kNr});
@@ -201,15 +232,15 @@ void Multiply(const ConvLastArgs& a, const Left& left, const Tiling& tiling, int
     tile.end.applies = can_end && tile.columns % kLanes == 0;
     for (int64_t t = 0; t < tiling.count; ++t) {
       const int64_t start = TileStart(tiling, t), height = tiling.base + (t < tiling.taller), row = row0 + start;
-      tile.a =
-          left.plain ? left.plain + start * a.pixel : left.packed + start * left.packed_k + height * left.packed_k0;
+      const float* in_place = left.plain ? left.plain + start * a.pixel : left.windows ? left.windows[t] : nullptr;
+      tile.a = in_place ? in_place : left.packed + start * left.packed_k + height * left.packed_k0;
       tile.c = a.output + row * a.out_pixel + column;
       if (!tile.accumulate) FetchRows(tile.c, a.out_pixel, height, tile.columns);
       if (finish && a.epilogue.residual)
         FetchRows(a.epilogue.residual + row * a.epilogue.residual_row + column, a.epilogue.residual_row, height,
                   tile.columns);
       if (tile.end.applies) tile.end = EndOf(a.epilogue, row, column);
-      (left.plain ? FindRowsTile : FindTile)(height, tile.columns)(tile);
+      (in_place ? FindRowsTile : FindTile)(height, tile.columns)(tile);
       if (finish && !tile.end.applies)
         ApplyEpilogue(a.epilogue, tile.c, a.out_pixel, row, column, height, tile.columns);
     }
@@ -225,6 +256,7 @@ int64_t PassRows(int64_t rows) {
 void ConvLast(const ConvLastArgs& a) {
   const int64_t k_all = a.shape.K(), rows = a.packed ? a.packed_rows : PassRows(a.last_row - a.first_row);
   const bool in_place = !a.packed && ReadsInPlace(a.shape, a.pixel);
+  const float* windows[kPassRows / kMaxMr + 1];
   for (int64_t row0 = a.first_row; row0 < a.last_row; row0 += rows) {
     const int64_t count = a.last_row - row0 < rows ? a.last_row - row0 : rows;
     const Tiling tiling = TileRows(count, kMaxMr);
@@ -236,8 +268,8 @@ void ConvLast(const ConvLastArgs& a) {
       } else if (a.packed) {
         left.packed = a.packed, left.packed_k = RoundUp(k_all, kKBlock), left.packed_k0 = k0;
       } else {
-        PackTiles(a, tiling, 0, tiling.count, row0, k0, k, a.scratch);
-        left.packed = a.scratch, left.packed_k = RoundUp(k, kKBlock);
+        PackTiles(a, tiling, 0, tiling.count, row0, k0, k, a.scratch, windows);
+        left.packed = a.scratch, left.packed_k = RoundUp(k, kKBlock), left.windows = windows;
       }
       Multiply(a, left, tiling, row0, k0, k);
     }

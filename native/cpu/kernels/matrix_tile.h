@@ -37,6 +37,9 @@ struct TileArgs {
   int columns;        // 1 .. kNr
   bool accumulate;    // C holds the sum of the blocks before this call's
   int64_t a_row = 0;  // FindRowsTile: distance of two rows of A
+  // FindRowsTile: where rows of A are runs, `first_run` values up to the end of the first, `run` in each other, and
+  // `run_gap` from one's end to the next. 0: rows are one run.
+  int64_t first_run = 0, run = 0, run_gap = 0;
   // What will be read after this call from far away: the line at next + k * next_step is fetched to the second level
   // with each k. Null: nothing. Tiles of up to half the greatest height, which use B as fast as it comes, leave it.
   const char* next = nullptr;

@@ -17,6 +17,10 @@ struct Rows {
 #pragma GCC unroll 5
     for (int i = 0; i < kPointers; ++i) rows.at[i] = a + 3 * i * row;
   }
+  ZIGGURAT_INLINE void Skip(Rows& rows, int64_t values) {
+#pragma GCC unroll 5
+    for (int i = 0; i < kPointers; ++i) rows.at[i] += values;
+  }
   ZIGGURAT_INLINE void Advance(Rows& rows) {
 #pragma GCC unroll 5
     for (int i = 0; i < kPointers; ++i) {
@@ -27,12 +31,28 @@ struct Rows {
 };
 
 template <int kRows, int kVectors>
+ZIGGURAT_INLINE void Step(const Rows<kRows>& rows, const float* b, int64_t b_step, F32 (&sum)[kRows][kVectors]) {
+  Prefetch(b + kAhead<RightF32> * b_step);
+  if (kVectors * kLanes * sizeof *b > 64) Prefetch(b + kAhead<RightF32> * b_step + 64 / sizeof *b);
+  F32 right[kVectors];
+#pragma GCC unroll 2
+  for (int j = 0; j < kVectors; ++j) right[j] = Load(b + j * kLanes);
+#pragma GCC unroll 14
+  for (int i = 0; i < kRows; ++i) {
+    const F32 left = Set(rows.at[i / 3][i % 3 * rows.row]);
+#pragma GCC unroll 2
+    for (int j = 0; j < kVectors; ++j) sum[i][j] = MulAdd(left, right[j], sum[i][j]);
+  }
+}
+
+template <int kRows, int kVectors>
 void RowsTile(const TileArgs& args) {
   Rows<kRows> rows;
   Rows<kRows>::Start(rows, args.a, args.a_row);
   const float* b = static_cast<const float*>(args.b);
   const int64_t step = args.b_step;
   bool accumulate = args.accumulate;
+  int64_t run = args.run ? args.first_run : args.k;  // values up to the end of the run
   for (int64_t k = args.k; k > 0; k -= kKBlock) {
     F32 sum[kRows][kVectors];
 #pragma GCC unroll 14
@@ -40,19 +60,15 @@ void RowsTile(const TileArgs& args) {
 #pragma GCC unroll 2
       for (int j = 0; j < kVectors; ++j) sum[i][j] = Zero();
     const int64_t block = k < kKBlock ? k : kKBlock;
+    for (int64_t left = block; left > 0;) {
+      const int64_t count = left < run ? left : run;
 #pragma GCC unroll 1
-    for (int64_t kk = 0; kk < block; ++kk, b += step, Rows<kRows>::Advance(rows)) {
-      Prefetch(b + kAhead<RightF32> * step);
-      if (kVectors * kLanes * sizeof *b > 64) Prefetch(b + kAhead<RightF32> * step + 64 / sizeof *b);
-      F32 right[kVectors];
-#pragma GCC unroll 2
-      for (int j = 0; j < kVectors; ++j) right[j] = Load(b + j * kLanes);
-#pragma GCC unroll 14
-      for (int i = 0; i < kRows; ++i) {
-        const F32 left = Set(rows.at[i / 3][i % 3 * rows.row]);
-#pragma GCC unroll 2
-        for (int j = 0; j < kVectors; ++j) sum[i][j] = MulAdd(left, right[j], sum[i][j]);
-      }
+      for (int64_t i = 0; i < count; ++i, b += step, Rows<kRows>::Advance(rows))
+        Step<kRows, kVectors>(rows, b, step, sum);
+      left -= count, run -= count;
+      if (run > 0) continue;
+      Rows<kRows>::Skip(rows, args.run_gap);
+      run = args.run;
     }
     Flush<kRows, kVectors>(args, accumulate, k <= kKBlock, sum);
     accumulate = true;

@@ -109,8 +109,12 @@ class ConvLastKernel final : public ConvLastBase {
     job.group = node_.conv.group;
     job.tiling = TileRows(rows, kernels_.mr);
     job.panels = (s.out_channels + kernels_.nr - 1) / kernels_.nr;
-    const int workers = static_cast<int>((context.team.size() + job.group - 1) / job.group);
-    job.grid = CutGemm(rows, s.out_channels, s.K(), workers, kernels_.mr, kernels_.nr);
+    // Rows are cut before groups, as the steps around cut them: a core then reads what it wrote itself.
+    const int team = context.team.size();
+    const int64_t beside = rows < team * kLeastRows ? job.group : 1;
+    job.grid = CutGemm(rows, s.out_channels * (job.group / beside), s.K(),
+                       static_cast<int>((team + beside - 1) / beside), kernels_.mr, kernels_.nr);
+    if (job.group > 1) job.grid.column_parts = 1;
     args.pixel = Pixel(context), args.out_pixel = OutPixel(context);
     args.input = context.inputs[0].As<const float>();
     args.weights = reinterpret_cast<const float*>(packed_->data());
@@ -125,8 +129,8 @@ class ConvLastKernel final : public ConvLastBase {
   // One task: rows of a group, cut at tiles, times some panels.
   ConvLastArgs Part(const Job& job, int64_t task) const {
     ConvLastArgs args = job.args;
-    const int64_t g = task / job.grid.tasks(), part = task % job.grid.tasks();
-    const int64_t row = part / job.grid.column_parts, column = part % job.grid.column_parts;
+    const int64_t column = task % job.grid.column_parts, part = task / job.grid.column_parts;
+    const int64_t g = part % job.group, row = part / job.group;
     args.input += g * args.shape.channels;
     args.output += g * args.shape.out_channels;
     args.weights += g * weight_step_;

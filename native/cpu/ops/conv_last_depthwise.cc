@@ -42,16 +42,25 @@ class DepthwiseLastKernel final : public ConvLastBase {
     const int64_t lines = output.shape[0] * s.out[0] * s.out[1];
     const int64_t chunks = (args.channels + kUnitChannels - 1) / kUnitChannels;
     const int64_t cost = s.out[2] * std::min(args.channels, kUnitChannels) * (s.K() / 4 + 1);
-    ForRows(context.team, lines * chunks, cost, kCheapGrain, [&](int64_t begin, int64_t end) {
+    const auto run = [&](int64_t chunk, int64_t first_line, int64_t last_line) {
       DepthwiseLastArgs part = args;
-      while (begin < end) {
+      part.first_line = first_line, part.last_line = last_line;
+      part.first_channel = chunk * kUnitChannels;
+      part.last_channel = std::min(args.channels, part.first_channel + kUnitChannels);
+      last_.depthwise(part);
+    };
+    // By lines, as the steps around cut them: a core then reads what it wrote itself. A few lines are cut by channels.
+    if (lines >= 4 * context.team.size()) {
+      ForRows(context.team, lines, cost * chunks, kCheapGrain, [&](int64_t begin, int64_t end) {
+        for (int64_t chunk = 0; chunk < chunks; ++chunk) run(chunk, begin, end);
+      });
+      return;
+    }
+    ForRows(context.team, lines * chunks, cost, kCheapGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t last; begin < end; begin = last) {
         const int64_t chunk = begin / lines;
-        part.first_line = begin % lines;
-        part.last_line = std::min(lines, part.first_line + end - begin);
-        part.first_channel = chunk * kUnitChannels;
-        part.last_channel = std::min(args.channels, part.first_channel + kUnitChannels);
-        last_.depthwise(part);
-        begin += part.last_line - part.first_line;
+        last = std::min(end, (chunk + 1) * lines);
+        run(chunk, begin - chunk * lines, last - chunk * lines);
       }
     });
   }

@@ -10,9 +10,12 @@
 namespace ziggurat::cpu {
 namespace {
 
-// V and M of a block together: of the second-level caches of two cores, and of few weights streamed for nothing.
-constexpr int64_t kBlockFloats = 256 * 1024;
-constexpr int64_t kLeastTiles = 56;
+// V and M of a block together: half of a core's second-level cache.
+constexpr int64_t kBlockFloats = 128 * 1024;
+// Tiles of a block at least. Each block reads all weights: those that a core's cache keeps between blocks come cheaply,
+// others at the speed of memory, for which every tile has one product an element.
+constexpr int64_t kKeptWeights = 256 * 1024;
+constexpr int64_t kLeastTiles = 28, kLeastTilesUnkept = 56;
 
 class WinogradLastKernel final : public ConvLastBase {
  public:
@@ -32,44 +35,71 @@ class WinogradLastKernel final : public ConvLastBase {
     packed_ = site.Pack(1, Cat("winograd_last", tile, ".", kernels_.nr),
                         static_cast<size_t>(shape_.Positions() * weight_step_) * sizeof(float),
                         [&](std::byte* to) { PackWeights(weights.As<const float>(), reinterpret_cast<float*>(to)); });
-    const int64_t all = shape_.Tiles(0) * shape_.Tiles(1);
-    const int64_t tile_floats = shape_.Positions() * (shape_.channels + shape_.out_channels);
-    const int64_t most = std::max(kLeastTiles, kBlockFloats / tile_floats), blocks = (all + most - 1) / most;
-    block_tiles_ = (all + blocks - 1) / blocks;
   }
 
   // Of the direct sum, so that kernels can be compared.
   double Flops(std::span<const TensorView>, std::span<const TensorView> outputs) const override {
     return 18.0 * static_cast<double>(shape_.channels) * static_cast<double>(outputs[0].Count());
   }
-  size_t ScratchBytes(std::span<const TensorView>, std::span<const TensorView>, int) const override {
-    return static_cast<size_t>(shape_.Positions() * (VStep() + MStep())) * sizeof(float);
+  size_t ScratchBytes(std::span<const TensorView>, std::span<const TensorView>, int workers) const override {
+    return static_cast<size_t>(LayOut(workers).worker_step * workers) * sizeof(float);
   }
 
   void Run(KernelContext& context) const override {
+    const Layout layout = LayOut(context.team.size());
     WinogradLastArgs args;
     args.shape = shape_;
     args.weights = reinterpret_cast<const float*>(packed_->data()), args.weight_step = weight_step_;
     args.pixel = Pixel(context), args.out_pixel = OutPixel(context);
-    args.v_step = VStep(), args.m_step = MStep();
+    args.v_step = layout.v_step, args.m_step = layout.m_step;
     args.v = reinterpret_cast<float*>(context.scratch), args.m = args.v + shape_.Positions() * args.v_step;
-    const int64_t pixels = shape_.out[0] * shape_.out[1], all = shape_.Tiles(0) * shape_.Tiles(1);
     const Epilogue epilogue = Finish(context);
-    for (int64_t image = 0; image < context.outputs[0].shape[0]; ++image) {
-      args.input = context.inputs[0].As<const float>() + image * shape_.in[0] * shape_.in[1] * args.pixel;
-      args.output = context.outputs[0].As<float>() + image * pixels * args.out_pixel;
-      args.epilogue = epilogue;
-      if (epilogue.residual) args.epilogue.residual += image * pixels * epilogue.residual_row;
-      for (args.first_tile = 0; args.first_tile < all; args.first_tile += block_tiles_) {
-        args.tiles = std::min(block_tiles_, all - args.first_tile);
-        RunBlock(context.team, args);
-      }
+    const auto block = [&](int64_t i) {
+      const int64_t image = i / layout.blocks, part = i % layout.blocks, pixels = shape_.out[0] * shape_.out[1];
+      WinogradLastArgs of = args;
+      of.input = context.inputs[0].As<const float>() + image * shape_.in[0] * shape_.in[1] * args.pixel;
+      of.output = context.outputs[0].As<float>() + image * pixels * args.out_pixel;
+      of.epilogue = epilogue;
+      if (epilogue.residual) of.epilogue.residual += image * pixels * epilogue.residual_row;
+      of.first_tile = PartStart(Tiles(), layout.blocks, part);
+      of.tiles = PartStart(Tiles(), layout.blocks, part + 1) - of.first_tile;
+      return of;
+    };
+    const int64_t blocks = context.outputs[0].shape[0] * layout.blocks;
+    if (layout.blocks == 1 || blocks < context.team.size() || context.team.size() == 1) {
+      for (int64_t i = 0; i < blocks; ++i) RunBlock(context.team, block(i));
+      return;
     }
+    context.team.ParallelFor(blocks, [&](int64_t i, int worker) {
+      WinogradLastArgs own = block(i);
+      own.v += worker * layout.worker_step, own.m += worker * layout.worker_step;
+      last_.winograd_input(own, 0, own.tiles);
+      for (int p = 0; p < shape_.Positions(); ++p) last_.winograd_multiply(own, p, 0, Panels());
+      last_.winograd_output(own, 0, own.tiles);
+    });
   }
 
  private:
-  int64_t VStep() const { return WinogradStep(shape_.channels, block_tiles_); }
-  int64_t MStep() const { return WinogradStep(shape_.out_channels, block_tiles_); }
+  // Blocks of an image's tiles, and where V and M of one lie in scratch memory, in floats. Several blocks are walked by
+  // one worker each, which finds V and M in its own cache; a lone one is split at each stage, by weights in the middle.
+  struct Layout {
+    int64_t blocks = 1, v_step = 0, m_step = 0, worker_step = 0;
+  };
+  Layout LayOut(int workers) const {
+    const int64_t tile_floats = shape_.Positions() * (shape_.channels + shape_.out_channels);
+    const bool kept = shape_.Positions() * shape_.channels * shape_.out_channels <= kKeptWeights;
+    const int64_t most = std::max(kept ? kLeastTiles : kLeastTilesUnkept, kBlockFloats / tile_floats);
+    Layout layout;
+    layout.blocks = (Tiles() + most - 1) / most;
+    const int64_t even = RoundUp(layout.blocks, workers);
+    if (layout.blocks > 1 && Tiles() / even >= kLeastTiles / 2) layout.blocks = even;
+    const int64_t tiles = (Tiles() + layout.blocks - 1) / layout.blocks;
+    layout.v_step = WinogradStep(shape_.channels, tiles), layout.m_step = WinogradStep(shape_.out_channels, tiles);
+    layout.worker_step = shape_.Positions() * (layout.v_step + layout.m_step);
+    return layout;
+  }
+  int64_t Tiles() const { return shape_.Tiles(0) * shape_.Tiles(1); }
+  int64_t Panels() const { return (shape_.out_channels + kernels_.nr - 1) / kernels_.nr; }
 
   void PackWeights(const float* from, float* to) const {
     const int64_t pairs = shape_.channels * shape_.out_channels;
@@ -86,7 +116,7 @@ class WinogradLastKernel final : public ConvLastBase {
   }
 
   void RunBlock(const Team& team, const WinogradLastArgs& block) const {
-    const int64_t positions = shape_.Positions(), panels = (shape_.out_channels + kernels_.nr - 1) / kernels_.nr;
+    const int64_t positions = shape_.Positions(), panels = Panels();
     ForRows(team, block.tiles, positions * shape_.channels, kCheapGrain,
             [&](int64_t first, int64_t last) { last_.winograd_input(block, first, last); });
     // Positions first: a cut inside one reads its V once more.
@@ -106,7 +136,7 @@ class WinogradLastKernel final : public ConvLastBase {
   const MatrixKernels& kernels_;
   const LastConvKernels& last_;
   WinogradShape shape_;
-  int64_t weight_step_ = 0, block_tiles_ = 1;
+  int64_t weight_step_ = 0;
   std::shared_ptr<const PackedWeight> packed_;
 };
 
