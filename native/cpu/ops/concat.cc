@@ -31,10 +31,11 @@ void ForPieces(const Team& team, std::byte* joined, int64_t row_step, int64_t ou
   if (pieces.empty()) return;
   const auto count = static_cast<int64_t>(pieces.size());
   ForRows(team, outer * count, row_bytes / count, kCopyGrain, [&](int64_t begin, int64_t end) {
+    int64_t row = begin / count, at = begin % count;
     for (int64_t i = begin; i < end; ++i) {
-      const Piece& piece = pieces[i % count];
-      const int64_t row = i / count;
+      const Piece& piece = pieces[static_cast<size_t>(at)];
       copy(joined + row * row_step + piece.offset, piece.data + row * piece.step, static_cast<size_t>(piece.bytes));
+      if (++at == count) at = 0, ++row;
     }
   });
 }

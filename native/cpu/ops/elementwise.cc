@@ -31,10 +31,11 @@ struct Place {
 
 // How an input reaches the elements of a launch.
 struct Reach {
-  enum class Kind : uint8_t { kWhole, kScalar, kBroadcast } kind = Kind::kWhole;
+  enum class Kind : uint8_t { kWhole, kScalar, kBroadcast, kRows } kind = Kind::kWhole;
   std::byte* data = nullptr;
   int64_t bytes = 4;  // an element
   size_t broadcast = 0;
+  int64_t width = 0, pitch = 0;  // kRows: elements of a row, and from one to the next
   bool is_spread = false;
 };
 
@@ -51,11 +52,15 @@ struct Launch {
 
 // Rows, and with them tiles: each input's own, where they agree.
 void ChooseTile(Launch& launch, int64_t fitting) {
-  for (const Broadcast& broadcast : launch.broadcasts) {
-    const bool first = &broadcast == launch.broadcasts.data();
-    launch.row = first || launch.row == broadcast.inner() ? broadcast.inner() : 0;
-    if (!launch.row) break;
-  }
+  bool differ = false;
+  const auto meet = [&](int64_t row) {
+    differ |= launch.row > 0 && launch.row != row;
+    launch.row = row;
+  };
+  for (const Broadcast& broadcast : launch.broadcasts) meet(broadcast.inner());
+  for (const Reach& reach : launch.inputs)
+    if (reach.kind == Reach::Kind::kRows) meet(reach.width);
+  if (differ) launch.row = 0;
   launch.tile = std::clamp(fitting / kSmallestTile * kSmallestTile, kSmallestTile, kLargestTile);
   if (launch.RowIsLong()) {
     const int64_t pieces = (launch.row + launch.tile - 1) / launch.tile, piece = (launch.row + pieces - 1) / pieces;
@@ -165,7 +170,11 @@ class ElementwiseKernel final : public Kernel, public ReadsApart {
         throw Error(Code::kInvalidArgument, "a bound has shape ", input.shape, ", not one element");
       if (!program_.is_operand[i]) {
         reach.kind = Reach::Kind::kScalar;
-      } else if (elements == count && !LiesApart(i, input)) {
+      } else if (elements == count && InputPitch(i, 0)) {
+        reach.kind = Reach::Kind::kRows;
+        reach.width = shape[shape.rank() - 1], reach.pitch = InputPitch(i, 0);
+        registers += reach.bytes;
+      } else if (elements == count) {
         streams += reach.bytes;
       } else if (elements == 1 && !program_.is_spread[i]) {
         reach.kind = Reach::Kind::kScalar;
@@ -173,23 +182,12 @@ class ElementwiseKernel final : public Kernel, public ReadsApart {
         reach.kind = Reach::Kind::kBroadcast;
         reach.broadcast = launch.broadcasts.size();
         const Shape* const shapes[] = {&input.shape};
-        launch.broadcasts.push_back(LiesApart(i, input) ? RowsApart(i, input) : Broadcast(shapes, shape));
+        launch.broadcasts.emplace_back(shapes, shape);
         registers += reach.bytes;
       }
     }
     ChooseTile(launch, kCacheBytes / std::max<int64_t>(registers + streams, 1));
     return launch;
-  }
-
-  bool LiesApart(size_t i, const TensorView& input) const { return InputPitch(i, 0) && input.shape.rank() > 0; }
-
-  Broadcast RowsApart(size_t i, const TensorView& input) const {
-    const int64_t width = input.shape[input.shape.rank() - 1];
-    Broadcast rows;
-    rows.operands = 1, rows.rank = 2;
-    rows.dims = {input.Count() / width, width};
-    rows.strides[0] = {InputPitch(i, width), 1};
-    return rows;
   }
 
   void RunRange(const Launch& launch, int64_t begin, int64_t end) const {
@@ -222,6 +220,7 @@ class ElementwiseKernel final : public Kernel, public ReadsApart {
   static Place InputAt(const Launch& launch, const Reach& reach, int64_t at, int64_t n, bool first, std::byte*& spare) {
     if (reach.kind == Reach::Kind::kWhole) return {reach.data + at * reach.bytes, true};
     if (reach.kind == Reach::Kind::kScalar) return {reach.data, false};
+    if (reach.kind == Reach::Kind::kRows) return RowsAt(launch, reach, at, n, spare);
     const Broadcast& broadcast = launch.broadcasts[reach.broadcast];
     const bool steps = broadcast.Steps(0);
     std::byte* tile = spare;
@@ -231,6 +230,27 @@ class ElementwiseKernel final : public Kernel, public ReadsApart {
     // Tiles of whole rows see the same of a vector that is every row's: the first, the longest, is laid out for all.
     const bool repeats = launch.row > 0 && broadcast.rank == 2 && broadcast.strides[0][0] == 0;
     if (first || !repeats) GatherTile(broadcast, 0, reach.data, reach.bytes, at, n, tile);
+    return {tile, true};
+  }
+
+  // A piece of a row where it lies; of shorter rows one after the other, in the tile.
+  static Place RowsAt(const Launch& launch, const Reach& reach, int64_t at, int64_t n, std::byte*& spare) {
+    std::byte* tile = spare;
+    spare += launch.tile * reach.bytes;
+    const int64_t row = at / reach.width;
+    int64_t column = at - row * reach.width;
+    std::byte* from = reach.data + (row * reach.pitch + column) * reach.bytes;
+    if (column + n <= reach.width) return {from, true};
+    // The next tile's rows are fetched meanwhile: gaps between rows end the processor's own streams, and a map that
+    // comes from memory took twice as long.
+    const int64_t ahead = n / reach.width * reach.pitch * reach.bytes;
+    for (std::byte* to = tile; n > 0; column = 0) {
+      const int64_t part = std::min(n, reach.width - column);
+      for (int64_t i = 0; i < part * reach.bytes; i += 64) __builtin_prefetch(from + ahead + i);
+      std::memcpy(to, from, static_cast<size_t>(part * reach.bytes));
+      to += part * reach.bytes, n -= part;
+      from += (reach.pitch - column) * reach.bytes;
+    }
     return {tile, true};
   }
 
