@@ -188,7 +188,7 @@ py::list PlanGraph(const Model& model) {
   py::list out;
   const auto add = [&](std::string op, const std::string& node, std::string kernel, std::string_view device,
                        const std::vector<int>& inputs, const std::vector<int>& outputs) {
-    py::list reads, writes, types;
+    py::list reads, writes, types, places;
     for (int slot : inputs) {
       // A static view has no step: what reads it reads what it shows.
       while (slot >= 0 && plan.slots[slot].storage == Storage::kView && !written.contains(slot))
@@ -199,10 +199,11 @@ py::list PlanGraph(const Model& model) {
       if (slot < 0) continue;
       writes.append(plan.slots[slot].value->name);
       types.append(plan.scope->ToString(plan.slots[slot].value->type));
+      places.append(plan.PlaceOf(slot));
     }
     py::dict row;
     row["op"] = op, row["node"] = node, row["kernel"] = kernel, row["device"] = device;
-    row["inputs"] = reads, row["outputs"] = writes, row["types"] = types;
+    row["inputs"] = reads, row["outputs"] = writes, row["types"] = types, row["places"] = places;
     out.append(std::move(row));
   };
   for (size_t i = 0; i < plan.inputs.size(); ++i) add("input", model.inputs()[i].name, "", "", {}, {plan.inputs[i]});

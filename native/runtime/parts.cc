@@ -194,7 +194,7 @@ class Placer {
     int64_t start = 0;
     for (size_t i = 0; i < step.inputs.size(); ++i) {
       const int part = step.inputs[i];
-      const int64_t extent = plan_.slots[part].value->type.shape ? Extent(part, axis) : -1;
+      const int64_t extent = part >= 0 && plan_.slots[part].value->type.shape ? Extent(part, axis) : -1;
       if (extent < 0) return;
       const int moved = MayMove(part, piece) ? part : WholeCutFrom(step, i, piece);
       if (moved >= 0) Place(moved, whole, piece, axis, start);

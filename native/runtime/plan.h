@@ -102,6 +102,8 @@ class Plan {
   bool LiesApart(int slot) const {
     return slots[slot].storage == Storage::kView && slots[slot].piece == Piece::kColumns;
   }
+  // Where a slot's bytes are, in words: "slab", "in place", "columns of %x".
+  std::string PlaceOf(int slot) const;
   // One line a step: outputs, op, kernel, device, where the outputs lie.
   std::string ToString() const;
   // A hash over everything that decides numerics: graph, kernels, instruction set. Hexadecimal.

@@ -27,17 +27,6 @@ const char* PlaceName(Storage storage) {
   return "";
 }
 
-std::string PlaceText(const Plan& plan, const Slot& slot) {
-  if (slot.storage != Storage::kView || slot.piece == Piece::kAll) return PlaceName(slot.storage);
-  const Node* writer = slot.value->producer;
-  const bool is_cut = writer && (writer->op->Is("Split") || writer->op->Is("Slice")) &&
-                      writer->Input(0) == plan.slots[slot.view_of].value;
-  return Cat(!is_cut                      ? "part"
-             : slot.piece == Piece::kRows ? "rows"
-                                          : "columns",
-             " of %", plan.slots[slot.view_of].value->name);
-}
-
 std::string SlotText(const Plan& plan, int index) {
   if (index < 0) return "_";
   const Slot& slot = plan.slots[index];
@@ -56,7 +45,7 @@ void Print(const Plan& plan, const std::string& indent, std::string& out) {
     line += step.kernel ? std::string(step.kernel->name()) : "runtime";
     line += Cat(" on ", plan.devices[step.device]->name());
     for (int slot : step.outputs)
-      if (slot >= 0) line += Cat(", ", PlaceText(plan, plan.slots[slot]));
+      if (slot >= 0) line += Cat(", ", plan.PlaceOf(slot));
     if (!step.node->name.empty()) line += Cat("  (", step.node->name, ")");
     out += line + "\n";
     for (const auto& subplan : step.subplans) {
@@ -68,6 +57,15 @@ void Print(const Plan& plan, const std::string& indent, std::string& out) {
 }
 
 }  // namespace
+
+std::string Plan::PlaceOf(int index) const {
+  const Slot& slot = slots[index];
+  if (slot.storage != Storage::kView || slot.piece == Piece::kAll) return PlaceName(slot.storage);
+  const Node* writer = slot.value->producer;
+  const Value* whole = slots[slot.view_of].value;
+  const bool is_cut = writer && (writer->op->Is("Split") || writer->op->Is("Slice")) && writer->Input(0) == whole;
+  return Cat(!is_cut ? "part" : slot.piece == Piece::kRows ? "rows" : "columns", " of %", whole->name);
+}
 
 std::string Plan::ToString() const {
   std::string out;

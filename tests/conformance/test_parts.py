@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import ziggurat
 from tests.conformance.engines import ISAS
+from ziggurat.cli.drawing import svg
 
 RANDOM = np.random.default_rng(11)
 
@@ -227,6 +228,16 @@ def test_nets_of_parts_have_the_bits_of_copies(name: str, isa: str) -> None:
         alone = model.run({"x": x[1:]})
         for output, array in alone.items():
             np.testing.assert_array_equal(bits(got[output][1:]), bits(array), output)
+
+
+def test_drawings_say_what_lies_where() -> None:
+    plan = ziggurat.load(cut_and_joined(Net())).plan()
+    places = [place for row in plan.graph for place in row["places"]]
+    picture = svg(plan.graph)
+    assert any(place.startswith("part of %") for place in places), places
+    for place in places:
+        assert ("<title>" + place + "</title>" in picture) == (" of %" in place), place
+    assert picture.count("stroke-dasharray") == picture.count("<title>") > 0
 
 
 def test_splits_in_bodies_of_if_have_the_bits_of_copies() -> None:

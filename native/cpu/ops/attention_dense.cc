@@ -7,6 +7,7 @@
 #include "cpu/ops/half.h"
 #include "cpu/ops/ranges.h"
 #include "cpu/ops/registry.h"
+#include "device/apart.h"
 
 namespace ziggurat::cpu {
 namespace {
@@ -22,16 +23,18 @@ struct HeadsOf {
   int64_t batch = 0, heads = 0, sequence = 0, size = 0;
   int64_t batch_step = 0, head_step = 0, row = 0;
 
-  HeadsOf(const TensorView& x, int64_t count) : data(x.As<const float>()), batch(x.shape[0]) {
+  // `pitch`: from one row to the next; 0 where they lie one after the other.
+  HeadsOf(const TensorView& x, int64_t count, int64_t pitch = 0) : data(x.As<const float>()), batch(x.shape[0]) {
+    const int64_t columns = x.shape[x.shape.rank() - 1];
+    row = pitch ? pitch : columns;
     if (x.shape.rank() == 4) {
-      heads = x.shape[1], sequence = x.shape[2], size = x.shape[3];
-      row = size, head_step = sequence * size;
+      heads = x.shape[1], sequence = x.shape[2], size = columns;
+      head_step = sequence * row, batch_step = heads * head_step;
     } else {
-      heads = count, sequence = x.shape[1], row = x.shape[2];
-      if (heads < 1 || row % heads) throw Error(Code::kInvalidArgument, row, " columns in ", heads, " heads");
-      size = row / heads, head_step = size;
+      heads = count, sequence = x.shape[1];
+      if (heads < 1 || columns % heads) throw Error(Code::kInvalidArgument, columns, " columns in ", heads, " heads");
+      head_step = size = columns / heads, batch_step = sequence * row;
     }
-    batch_step = heads * sequence * size;
   }
 };
 
@@ -61,12 +64,13 @@ struct DenseSpec {
   bool merged = false;  // the output is [batch, sequence, heads * size]
 };
 
-class DenseAttentionKernel final : public Kernel {
+class DenseAttentionKernel final : public Kernel, public ReadsApart {
  public:
   DenseAttentionKernel(const KernelTable& table, const DenseSpec& spec)
       : name_(Cat("attention.f32.", table.isa)), kernels_(AttentionOf(table)), spec_(spec) {}
 
   std::string_view name() const override { return name_; }
+  bool TakesApart(int input) const override { return input < 3; }
 
   size_t ScratchBytes(std::span<const TensorView> inputs, std::span<const TensorView>, int workers) const override {
     return static_cast<size_t>(workers * WorkerFloats(inputs)) * sizeof(float);
@@ -79,8 +83,9 @@ class DenseAttentionKernel final : public Kernel {
   }
 
   void Run(KernelContext& context) const override {
-    const HeadsOf q(context.inputs[0], spec_.query_heads), k(context.inputs[1], spec_.key_heads),
-        v(context.inputs[2], spec_.key_heads);
+    const HeadsOf q(context.inputs[0], spec_.query_heads, InputPitch(0, 0)),
+        k(context.inputs[1], spec_.key_heads, InputPitch(1, 0)),
+        v(context.inputs[2], spec_.key_heads, InputPitch(2, 0));
     Check(q, k, v);
     if (context.outputs[0].Count() == 0) return;
     const BiasOf bias(context.inputs.size() > 3 ? &context.inputs[3] : nullptr,

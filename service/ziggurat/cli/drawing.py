@@ -1,4 +1,5 @@
-"""A plan as a picture: one box a step, arrows for the values between them, times where the plan was profiled.
+"""A plan as a picture: one box a step, arrows for the values between them, times where the plan was profiled. The
+result of a box with a dashed frame lies in another value: the box says in which where the pointer rests on it.
 
 Steps are put in layers by the longest way from an input, and ordered in a layer by where their inputs are: enough for
 the shallow, branching graphs that models are.
@@ -21,6 +22,7 @@ class Box:
     title: str
     lines: list[str]
     reads: list[int] = field(default_factory=list)  # boxes whose values it takes
+    place: str = ""  # of its first result, where that lies in another value
     share: float = 0.0  # of the whole time
     layer: int = 0
     column: float = 0.0
@@ -50,6 +52,7 @@ def _boxes(graph: Sequence[dict[str, Any]], times: Sequence[float] | None) -> li
         ends = row["op"] in ("input", "output")
         lines = [row["node"] if ends else row["kernel"], *row["types"][:1]]
         box = Box(row["op"], lines, [maker[name] for name in row["inputs"] if name in maker])
+        box.place = next((place for place in row["places"] if " of %" in place), "")
         if times and not ends:
             time = next(left)
             box.share = time / total if total else 0.0
@@ -95,11 +98,13 @@ def _drawn(box: Box) -> str:
         f'<text x="{x + 6:.0f}" y="{y + 27 + 12 * i:.0f}" fill="#444">{escape(_short(line))}</text>'
         for i, line in enumerate(box.lines[:2])
     ]
+    dashes = ' stroke-dasharray="4 2"' if box.place else ""
     frame = (
         f'<rect x="{x:.0f}" y="{y:.0f}" width="{WIDTH}" height="{HEIGHT}" rx="4" '
-        f'fill="{COLOURS.get(kind, OTHER)}" stroke="#777"/>'
+        f'fill="{COLOURS.get(kind, OTHER)}" stroke="#777"{dashes}/>'
     )
-    return frame + (heat if box.share else "") + "".join(texts)
+    drawn = frame + (heat if box.share else "") + "".join(texts)
+    return f"<g><title>{escape(box.place)}</title>{drawn}</g>" if box.place else drawn
 
 
 def _short(text: str, limit: int = 32) -> str:

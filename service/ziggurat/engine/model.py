@@ -33,7 +33,8 @@ class Plan:
         passes: for each optimizer pass: name, rewrites, microseconds.
         warnings: what the loader found odd and accepted.
         graph: for each input, step and output: op ("input", "output" or the operator), node (or the tensor's name),
-            kernel, device, the names of the values it reads (inputs) and writes (outputs), and the outputs' types.
+            kernel, device, the names of the values it reads (inputs) and writes (outputs), the outputs' types, and
+            their places: "slab", "in place", or "columns of %x" where they lie in another value.
     """
 
     text: str

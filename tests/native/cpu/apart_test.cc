@@ -158,6 +158,18 @@ TEST(element_wise_ops_of_columns_have_the_bits_of_dense_ones) {
     }
 }
 
+TEST(attention_of_columns_has_the_bits_of_dense_attention) {
+  for (const KernelTable* table : HostTables())
+    for (int64_t merged : {0, 1}) {
+      const Attributes attributes = {{"num_heads", int64_t{3}}, {"merge_heads", merged}, {"scale", 0.5f}};
+      const HostTensor q = RandomFloats({2, 9, 21}, 1), k = RandomFloats({2, 70, 21}, 2),
+                       v = RandomFloats({2, 70, 15}, 3);
+      CheckApart(OneOp("FusedAttention", {q, k, v}, attributes, 1, "zig"), *table, 3, false);
+      const HostTensor heads = RandomFloats({2, 3, 11, 17}, 4);
+      CheckApart(OneOp("FusedAttention", {heads, heads, heads}, attributes, 1, "zig"), *table, 3, false);
+    }
+}
+
 TEST(concat_split_and_slice_move_columns) {
   for (const KernelTable* table : HostTables())
     for (int64_t width : {1, 7, 48}) {
