@@ -1,6 +1,7 @@
 // Models come and go while runs and results of all lifetimes go on: memory is held together, and nobody's bytes change.
 #include <cmath>
 #include <cstring>
+#include <list>
 #include <random>
 
 #include "check.h"
@@ -110,7 +111,7 @@ class Churn {
   std::mt19937 random_{17};
   int step_ = 0;
   std::vector<std::shared_ptr<LoadedModel>> models_;
-  std::vector<Run> runs_;
+  std::list<Run> runs_;  // assigning one to another would free a model before its gate is left
   std::vector<Block> results_;
 };
 
