@@ -247,7 +247,7 @@ class RandomParts {
 
 TEST(random_graphs_of_parts_have_the_bits_of_copies) {
   std::mt19937 random(31);
-  int parts = 0, rows = 0, columns = 0;
+  int parts = 0, rows = 0, columns = 0, side_by_side = 0;
   for (int round = 0; round < 150; ++round) {
     const bool by_rows = round % 3 == 0;
     const std::string text = RandomParts(random, by_rows).Make(8 + static_cast<int>(random() % 40));
@@ -258,6 +258,9 @@ TEST(random_graphs_of_parts_have_the_bits_of_copies) {
         const std::string plan = placed->plan().ToString();
         parts += Count(plan, ", part of %"), rows += Count(plan, ", rows of %");
         columns += Count(plan, ", columns of %");
+        LayoutCache layouts(placed->plan(), threads);
+        const std::vector<int64_t> forty(placed->plan().graph->symbols().size(), 40);
+        side_by_side += !layouts.Get(forty)->branches.empty();
         // Offsets made for five serve four.
         for (int64_t b : {3, 1, 40, 5, 4}) {
           const Shape shape = by_rows ? Shape{1, 12, b} : Shape{b, 4, 5, 12};
@@ -266,5 +269,6 @@ TEST(random_graphs_of_parts_have_the_bits_of_copies) {
       }
     }
   }
-  CHECK(parts > 500 && rows > 200 && columns > 300, parts, " ", rows, " ", columns);
+  CHECK(parts > 500 && rows > 200 && columns > 300 && side_by_side > 20, parts, " ", rows, " ", columns, " ",
+        side_by_side);
 }
