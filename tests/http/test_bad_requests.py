@@ -235,6 +235,14 @@ def test_what_is_certainly_not_for_us_is_415(raw: Raw, header: str) -> None:
         (b"no gzip", 400, "the body is not gzip"),
         (gzip.compress(b"{}", mtime=0)[:-3], 400, "not one whole gzip stream"),
         (gzip.compress(b"{}", mtime=0) + b"more", 400, "not one whole gzip stream"),
+        (gzip.compress(b"{}", mtime=0) + gzip.compress(b"{}", mtime=0)[:-3], 400, "not one whole gzip stream"),
+        (b"", 400, "not one whole gzip stream"),
+        (
+            gzip.compress(b"{", mtime=0) + gzip.compress(b"", mtime=0) + gzip.compress(b"}", mtime=0),
+            400,
+            "'inputs' must be",
+        ),
+        (gzip.compress(bytes(1 << 19)) * 3, 413, "more than 1048576 bytes when decompressed"),
         (gzip.compress(b"{}", mtime=0), 400, "'inputs' must be"),
         (gzip.compress(bytes(100 << 20)), 413, "more than 1048576 bytes when decompressed"),
     ],
@@ -242,6 +250,27 @@ def test_what_is_certainly_not_for_us_is_415(raw: Raw, header: str) -> None:
 def test_a_wrong_compressed_body_is_refused(raw: Raw, body: bytes, status: int, says: str) -> None:
     reply = raw.request("POST", "/v2/models/identity/fp32/infer", body, content_encoding="gzip")
     assert reply.status == status and says in reply.error
+
+
+@pytest.mark.parametrize(
+    ("asked", "encoding"),
+    [
+        ("GZIP", "gzip"),
+        ("gzip;q=1.0", "gzip"),
+        ("Deflate ; q=0.5", "deflate"),
+        ("gzip;q=0", None),
+        ("gzip;q=0.000", None),
+        ("gzip;q=2", None),
+        ("gzip;level=9", None),
+        ("gzip, deflate, br", None),  # what clients send by habit
+        ("*", None),
+        ("", None),
+    ],
+)
+def test_an_answer_is_compressed_for_who_names_one_encoding(raw: Raw, asked: str, encoding: str | None) -> None:
+    many = {**GOOD, "shape": [5000], "data": [0.5] * 5000}
+    reply = raw.infer("identity/fp32", {"inputs": [many]}, accept_encoding=asked)
+    assert reply.status == 200 and reply.headers.get("content-encoding") == encoding
 
 
 def test_a_body_over_the_limit_is_413(raw: Raw) -> None:

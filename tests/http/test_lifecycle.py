@@ -41,6 +41,14 @@ def test_settings_that_cannot_be_read_are_logged_as_a_load_that_failed(tmp_path:
     assert line["model"] == "odd" and line["level"] == "error" and "did you mean 'max_batch_size'" in line["reason"]
 
 
+def test_what_model_yaml_says_of_language_models_is_refused_for_others(tmp_path: Path) -> None:
+    models.pair(tmp_path / "odd/1/model.onnx")
+    (tmp_path / "odd/model.yaml").write_text("language: {context: 64}\n", encoding="utf-8")
+    with serving(tmp_path) as running, Raw(running.port) as raw:
+        (entry,) = raw.request("POST", "/v2/repository/index").json()
+    assert entry["state"] == "UNAVAILABLE" and "has `language`, but this is an ONNX model" in entry["reason"]
+
+
 def test_one_file_is_served_under_the_name_given(tmp_path: Path) -> None:
     path = models.pair(tmp_path / "whatever.onnx")
     with serving(path, models={"name": "sums"}) as running, Raw(running.port) as raw:

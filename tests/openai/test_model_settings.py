@@ -29,6 +29,9 @@ def test_a_model_has_settings_of_its_own(tmp_path: Path) -> None:
         assert post(raw, COMPLETIONS, {"model": "plain", **four}).status == 200
         stats = {name: running.service.registry.find(name).status.language.sample().stats for name in ("own", "plain")}
         assert stats["own"]["kv_bytes"] <= 128 << 10 < stats["plain"]["kv_bytes"]
+        told = raw.request("GET", "/v2/models/plain/stats").json()["model_stats"][0]["memory_usage"][0]
+        weights = sum(running.service.registry.find("plain").status.language.language.model.memory().values())
+        assert told["byte_size"] == weights + stats["plain"]["kv_bytes"] and weights > 0
         again = {"prompt": [41] * 60, "max_tokens": 1, "stream": True, "stream_options": {"include_usage": True}}
 
         def cached(model: str) -> int:

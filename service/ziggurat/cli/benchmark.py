@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import ml_dtypes
 import numpy as np
 import typer
+from pydantic import ByteSize
 
 import ziggurat
 from ziggurat.errors import InvalidArgument
@@ -135,7 +136,7 @@ def _steps(profile: list[dict[str, Any]]) -> dict[str, Any]:
 def _table(report: dict[str, Any]) -> str:
     inputs = ", ".join(f"{name} {dtype}{shape}" for name, (dtype, shape) in report["inputs"].items())
     latency = ", ".join(f"{name} {value:.3f}" for name, value in report["latency_ms"].items())
-    memory = ", ".join(f"{name} {value}" for name, value in report["memory"].items())
+    memory = ", ".join(f"{name} {ByteSize(value).human_readable()}" for name, value in report["memory"].items())
     rows = [
         ("model", f"{report['model']} (loaded in {report['load_seconds']} s)"),
         ("inputs", inputs),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
+from pydantic import ByteSize
 
 import ziggurat
 from ziggurat.cli.benchmark import Shape, random_feeds
@@ -86,7 +87,9 @@ def _text(report: dict[str, Any]) -> str:
             shape = "of any rank" if spec["shape"] is None else f"[{', '.join(_extent(one) for one in spec['shape'])}]"
             lines.append(f"  {kind[:-1]:<8} {spec['name']} {spec['dtype']} {shape}")
     lines.append(f"  plan     fingerprint {report['fingerprint']}, {report['fallback_steps']} fallback steps")
-    lines.append(f"  memory   {', '.join(f'{name} {value}' for name, value in report['memory'].items())}")
+    lines.append(
+        f"  memory   {', '.join(f'{name} {ByteSize(value).human_readable()}' for name, value in report['memory'].items())}"
+    )
     lines += [f"  warning  {warning}" for warning in report["warnings"]]
     return "\n".join(lines)
 

@@ -175,8 +175,10 @@ class Model:
         return Batching(*self._live.rows)
 
     def memory(self) -> dict[str, int]:
-        """Bytes this model holds: `weights` kept as they came (packed ones are the engine's, shared)."""
-        return {"weights": self._live.weight_bytes}
+        """Bytes this model holds: `packed` weights in the kernels' order (equal ones of several models are held once)
+        and `constants` kept as they came."""
+        need = self._live.load_need()
+        return {"packed": need["packed"], "constants": need["constants"]}
 
     def load_need(self) -> dict[str, int]:
         """Bytes that loading takes: `packed` weights in the kernels' order (equal ones of several models are held

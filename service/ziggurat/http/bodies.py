@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import mmap
+import re
 import zlib
 from collections.abc import Iterable
 from types import TracebackType
@@ -21,6 +22,9 @@ _WRONG_TYPES = (b"multipart/", b"image/", b"audio/", b"video/", b"text/html", b"
 # Who names one of ours alone wants it. Longer lists ("gzip, deflate, br") are what clients send by habit: they would
 # pay for the compression with more time than the transfer takes.
 _ACCEPTS = {b"gzip": "gzip", b"deflate": "deflate"}
+
+# Bytes that are decompressed at a time: what follows a member's end is copied.
+_PIECE = 1 << 16
 
 
 class Framing:
@@ -43,7 +47,7 @@ class Framing:
             elif name == b"content-encoding":
                 self.encoding = _encoding(value)
             elif name == b"accept-encoding":
-                self.accept = _ACCEPTS.get(value)
+                self.accept = _ACCEPTS.get(value) or _accepted(value)
 
     def check(self, limit: int) -> None:
         if self.length is not None and self.length > limit:
@@ -63,6 +67,13 @@ def _check_type(value: bytes) -> None:
         raise UnsupportedMediaType(f"content type '{kind}' is neither JSON nor application/octet-stream")
 
 
+def _accepted(value: bytes) -> str | None:
+    name, _, weight = value.lower().partition(b";")
+    match = re.fullmatch(rb"\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*", weight) if weight else None
+    refused = bool(weight) and (match is None or float(match[1]) == 0)
+    return None if refused else _ACCEPTS.get(name.strip())
+
+
 def _encoding(value: bytes) -> str | None:
     encoding = value.decode("latin-1").strip().lower()
     if encoding not in ("gzip", "deflate", "identity"):
@@ -71,17 +82,31 @@ def _encoding(value: bytes) -> str | None:
 
 
 def decompress(body: bytes | memoryview, encoding: str, limit: int) -> bytes:
-    """Takes no more memory than `limit`, whatever the body claims to hold."""
-    machine = zlib.decompressobj(wbits=zlib.MAX_WBITS | (16 if encoding == "gzip" else 0))
-    try:
-        plain = machine.decompress(body, limit + 1)
-    except zlib.error as error:
-        raise InvalidArgument(f"the body is not {encoding}: {error}") from None
-    if len(plain) > limit:
-        raise TooLarge(f"the body has more than {limit} bytes when decompressed, which is the limit")
-    if not machine.eof or machine.unused_data:
+    """Takes no more memory than `limit`, whatever the body claims to hold. Gzip may come in several members."""
+    view, plain, size, at = memoryview(body), [], 0, 0
+    machine = _decompressor(encoding)
+    while at < len(view):
+        if machine.eof and encoding == "gzip":
+            machine = _decompressor(encoding)
+        elif machine.eof:
+            break
+        try:
+            plain.append(machine.decompress(view[at : at + _PIECE], limit + 1 - size))
+        except zlib.error as error:
+            if at > 0:
+                break
+            raise InvalidArgument(f"the body is not {encoding}: {error}") from None
+        size += len(plain[-1])
+        if size > limit:
+            raise TooLarge(f"the body has more than {limit} bytes when decompressed, which is the limit")
+        at = min(at + _PIECE, len(view)) - len(machine.unused_data)
+    if at < len(view) or not machine.eof:
         raise InvalidArgument(f"the body is not one whole {encoding} stream")
-    return plain
+    return b"".join(plain)
+
+
+def _decompressor(encoding: str) -> zlib._Decompress:
+    return zlib.decompressobj(wbits=zlib.MAX_WBITS | (16 if encoding == "gzip" else 0))
 
 
 async def read_body(

@@ -41,8 +41,8 @@ def statistics_router(serving: Serving) -> APIRouter:
 
 
 def _statistics(entry: Entry) -> dict[str, Any]:
-    model = entry.status.model
-    size = sum(model.memory().values()) if model is not None else 0
+    loaded = entry.status.loaded
+    size = sum(loaded.memory().values()) if loaded is not None else 0
     usage = [{"type": "CPU", "id": 0, "byte_size": size}]
     return {"name": entry.name, "version": entry.version, **entry.statistics.document(), "memory_usage": usage}
 

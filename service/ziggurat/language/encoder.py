@@ -41,6 +41,10 @@ class TextEncoder:
         """Whether this is a cross-encoder, which scores pairs, rather than an embedding model."""
         return self.spec.labels > 0
 
+    def memory(self) -> dict[str, int]:
+        """Bytes that it holds: `packed` weights and `constants` kept as they came."""
+        return self.model.memory()
+
     def embed(self, texts: Sequence[str | Sequence[int]]) -> Array:
         """Embeddings [texts, dimensions] float32, pooled and normalised as the model says.
 

@@ -62,6 +62,10 @@ class LanguageModel:
             raise Unavailable("this checkpoint has no tokenizer: give prompts as token ids")
         return self._tokenizer
 
+    def memory(self) -> dict[str, int]:
+        """Bytes that it holds: `packed` weights, `constants` kept as they came, and the `kv_cache`."""
+        return self.model.memory() | {"kv_cache": self.generator.stats()["kv_bytes"]}
+
     def generate(self, prompt: Prompt, **sampling: Unpack[Sampling]) -> Iterator[TokenEvent]:
         """Continues a prompt.
 

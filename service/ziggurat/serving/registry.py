@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ziggurat.errors import InvalidArgument, NotFound, Unsupported, ZigguratError
 from ziggurat.serving.entry import UNKNOWN_SECONDS, Entry, State, Status
+from ziggurat.serving.model_config import LanguageConfig
 from ziggurat.serving.repository import Found, version_key
 
 if TYPE_CHECKING:
@@ -223,6 +224,8 @@ class Registry:
             if self._load_language is None:
                 raise Unsupported("this server has no language models")
             return Status(State.READY, language=self._load_language(entry))
+        if entry.config.language != LanguageConfig():
+            raise InvalidArgument("model.yaml has `language`, but this is an ONNX model: take it out")
         model = self._load(entry.found)
         return Status(State.READY, "", model, fallback_steps=model.plan().fallback_steps)
 

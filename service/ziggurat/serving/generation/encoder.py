@@ -46,6 +46,9 @@ class EncoderService:
         self._stops: set[threading.Event] = set()
         self._threads = ThreadPoolExecutor(PERMITS, thread_name_prefix=f"encode-{name}")
 
+    def memory(self) -> dict[str, int]:
+        return self.encoder.memory()
+
     def live(self, hang_seconds: float) -> bool:
         """False only when texts wait and none has been read for too long."""
         return self._admission.running == 0 or time.monotonic() - self._progress < hang_seconds

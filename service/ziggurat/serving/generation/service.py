@@ -85,6 +85,9 @@ class LanguageService:
         """What tells thoughts from words, where the model's template knows the difference."""
         return ReasoningSplitter.for_template(self.template.source, prompt_end) if self.template is not None else None
 
+    def memory(self) -> dict[str, int]:
+        return self.language.memory()
+
     def live(self, hang_seconds: float) -> bool:
         """False only when sequences wait and no step has ended for too long."""
         last = max(self.driver.last_step, self._busy_since)
