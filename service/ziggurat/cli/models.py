@@ -87,9 +87,8 @@ def _text(report: dict[str, Any]) -> str:
             shape = "of any rank" if spec["shape"] is None else f"[{', '.join(_extent(one) for one in spec['shape'])}]"
             lines.append(f"  {kind[:-1]:<8} {spec['name']} {spec['dtype']} {shape}")
     lines.append(f"  plan     fingerprint {report['fingerprint']}, {report['fallback_steps']} fallback steps")
-    lines.append(
-        f"  memory   {', '.join(f'{name} {ByteSize(value).human_readable()}' for name, value in report['memory'].items())}"
-    )
+    memory = ", ".join(f"{name} {ByteSize(size).human_readable()}" for name, size in report["memory"].items())
+    lines.append(f"  memory   {memory}")
     lines += [f"  warning  {warning}" for warning in report["warnings"]]
     return "\n".join(lines)
 
