@@ -196,10 +196,18 @@ py::object ToPython(Output output, const Type& type) {
   return SequenceToPython(*output.object.sequence);
 }
 
+// Names and attributes of a model may be any bytes.
+py::str Readable(const std::string& text) {
+  PyObject* decoded = PyUnicode_DecodeUTF8(text.data(), static_cast<ssize_t>(text.size()), "replace");
+  if (!decoded) throw py::error_already_set();
+  return py::reinterpret_steal<py::str>(decoded);
+}
+
 py::object ErrorToPython(const Error& error) {
   const py::object classes = py::module_::import("ziggurat.errors").attr("BY_CODE");
-  return classes[CodeName(error.code())](error.message(), py::arg("node") = error.node(), py::arg("op") = error.op(),
-                                         py::arg("tensor") = error.tensor());
+  return classes[CodeName(error.code())](Readable(error.message()), py::arg("node") = Readable(error.node()),
+                                         py::arg("op") = Readable(error.op()),
+                                         py::arg("tensor") = Readable(error.tensor()));
 }
 
 void RegisterErrors() {

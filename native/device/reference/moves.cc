@@ -9,7 +9,9 @@ namespace {
 // Calls f with a pointer type whose elements are as wide as the dtype's.
 template <typename F>
 void WithWidth(const TensorView& a, const TensorView& b, F&& f) {
-  ZIGGURAT_CHECK(a.dtype == b.dtype || ByteSize(a.dtype) == ByteSize(b.dtype));
+  // Only what comes in a sequence or an optional can be other than the model says.
+  if (a.dtype != b.dtype && ByteSize(a.dtype) != ByteSize(b.dtype))
+    throw Error(Code::kInvalidArgument, "elements of ", Name(a.dtype), " where the model has ", Name(b.dtype));
   if (b.dtype == DType::kString) return f(static_cast<std::string*>(nullptr));
   switch (ByteSize(b.dtype)) {
     case 1:

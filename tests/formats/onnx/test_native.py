@@ -35,6 +35,26 @@ def node_cases() -> list[Any]:
     return make_node_cases()
 
 
+@pytest.mark.parametrize("axis", [-(2**31), -(2**63), -4, 3, 2**62])
+def test_an_axis_to_lay_another_under_must_be_one(axis: int, new_builder: Any) -> None:
+    model = Case("Add", 6, [np.ones((2, 3), "f"), np.ones(3, "f")], {"broadcast": 1, "axis": axis}).model()
+    with pytest.raises(InvalidModel, match="cannot lay 1 axes under 2"):
+        read_onnx(model.SerializeToString(), new_builder)
+
+
+def test_an_error_quotes_bytes_that_are_no_text(new_builder: Any) -> None:
+    node = onnx.helper.make_node("ArgMax", ["x"], ["y"], keepdims=b"\xfc\x83u")
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph([node], "g", [value("x", 1, [2])], [value("y", 7, None)])
+    with pytest.raises(ZigguratError):
+        read_onnx(onnx.helper.make_model(graph).SerializeToString(), new_builder)
+    reduction = onnx.helper.make_node("NegativeLogLikelihoodLoss", ["x", "t"], ["y"], reduction=b"\xfc\x83u")
+    inputs = [value("x", 1, [3, 5]), value("t", 7, [3])]
+    graph = onnx.helper.make_graph([reduction], "g", inputs, [value("y", 1, None)])
+    with pytest.raises(ZigguratError, match="\ufffd"):
+        read_onnx(onnx.helper.make_model(graph).SerializeToString(), new_builder)
+
+
 @pytest.mark.parametrize("path", LIGHT, ids=lambda path: path.stem)
 def test_a_light_model_becomes_a_native_graph(path: Path, new_builder: Any) -> None:
     imported = read_onnx(path, new_builder)

@@ -19,8 +19,9 @@ def broadcast(node: Node, emit: Emit) -> None:
     ranks = emit.rank(node.input(0)), emit.rank(node.input(1))
     if not isinstance(axis, int) or ranks[0] is None or ranks[1] is None:
         raise node.unsupported("broadcasting along an axis needs inputs of known rank")
-    behind = ranks[0] - (axis + ranks[0] if axis < 0 else axis) - ranks[1]
-    if behind < 0:
+    first = axis + ranks[0] if axis < 0 else axis
+    behind = ranks[0] - first - ranks[1]
+    if first < 0 or behind < 0:
         raise node.invalid(f"cannot lay {ranks[1]} axes under {ranks[0]} from axis {axis} on")
     if behind:
         added = emit.ints(list(range(ranks[1], ranks[1] + behind)), "axes")
