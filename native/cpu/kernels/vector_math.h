@@ -157,9 +157,7 @@ ZIGGURAT_INLINE F32 GeluTanh(F32 x) {
 }
 
 // log(1 + e^x) = max(x, 0) + log1p(e^-|x|). A NaN comes back as it is, see Sigmoid.
-ZIGGURAT_INLINE F32 Softplus(F32 x) {
-  return Select(IsNan(x), x, Max(Zero(), x) + Log1pOfPositive(Exp(Neg(Abs(x)))));
-}
+ZIGGURAT_INLINE F32 Softplus(F32 x) { return Select(IsNan(x), x, Max(Zero(), x) + Log1pOfPositive(Exp(Neg(Abs(x))))); }
 
 // Applies a float64 function lane by lane: for arguments and functions too rare to deserve a polynomial. Rounding
 // from float64 hides which version of the C library answered.
