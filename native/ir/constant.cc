@@ -51,7 +51,7 @@ void ReadRange(const std::string& path, int64_t offset, size_t bytes, std::byte*
 
 size_t Constant::Bytes() const {
   if (!encoding_.IsPlain()) return static_cast<size_t>(GgmlBytes(encoding_, shape_));
-  return static_cast<size_t>(shape_.Count()) * ByteSize(dtype_);
+  return DenseBytes(dtype_, shape_);
 }
 
 std::string Constant::Described() const {

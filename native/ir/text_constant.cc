@@ -138,8 +138,7 @@ std::shared_ptr<Constant> ParseHexBytes(Lexer& lexer, DType dtype, const Shape& 
     if (std::from_chars(from, from + 2, bytes[i], 16).ptr != from + 2)
       Lexer::Fail(token, "hexadecimal digits expected");
   }
-  if (dtype == DType::kString || bytes.size() * 2 != token.text.size() ||
-      bytes.size() != static_cast<size_t>(shape.Count()) * ByteSize(dtype))
+  if (dtype == DType::kString || bytes.size() * 2 != token.text.size() || bytes.size() != DenseBytes(dtype, shape))
     Lexer::Fail(token, bytes.size(), " bytes do not make ", Name(dtype), shape);
   return Constant::Copy(dtype, shape, bytes.data(), bytes.size());
 }

@@ -180,6 +180,15 @@ void CheckCounts(const InferContext& c, const Graph& body, size_t inputs, size_t
   if (c.num_outputs() > given) c.Fail("the node has ", c.num_outputs(), " outputs, the body gives ", given);
 }
 
+void ExpectTensors(const InferContext& c, const Graph& body, size_t first, std::string_view what) {
+  for (size_t i = first; i < body.outputs().size(); ++i)
+    if (!body.outputs()[i]->type.IsTensor()) c.Fail(what, " ", i - first, " of the body is not a tensor");
+}
+
+void ExpectCondition(const InferContext& c, const Type& type) {
+  if (!type.IsTensor() || type.dtype != DType::kBool) c.Fail("the body's condition is not a boolean tensor");
+}
+
 void InferLoop(InferContext& c) {
   if (c.concrete()) return TypesAsLoaded(c);
   for (int i : {0, 1}) c.ExpectRank(i, 0, 1);
@@ -194,6 +203,8 @@ void InferLoop(InferContext& c) {
     types.push_back(c.InputType(i + 2));
   }
   TypeBody(c, {body, 2, 1, carried}, std::move(types));
+  ExpectCondition(c, body.outputs()[0]->type);
+  ExpectTensors(c, body, static_cast<size_t>(carried) + 1, "scan output");
   const std::set<SymbolId> known = KnownSymbols(c);
   const std::optional<Dim> trips = TripCount(c, body);
   const Dim count = trips ? *trips : c.NewSymbol("trips");
@@ -226,6 +237,7 @@ void InferScan(InferContext& c) {
   std::optional<Dim> length;
   for (int i = 0; i < scans; ++i) {
     Type type = c.InputType(states + i);
+    if (!type.IsTensor()) c.Fail("scan input ", i, " is not a tensor");
     if (type.shape) {
       const int axis = c.Axis(AxisOf(c, "scan_input_axes", i, scans), type.Rank());
       const Dim size = (*type.shape)[axis];
@@ -237,6 +249,7 @@ void InferScan(InferContext& c) {
   std::vector<Type> types;
   for (int i = 0; i < states; ++i) types.push_back(c.InputType(i));
   TypeBody(c, {body, 0, 0, states}, std::move(types));
+  ExpectTensors(c, body, static_cast<size_t>(states), "scan output");
   const std::set<SymbolId> known = KnownSymbols(c);
   for (int i = 0; i < c.num_outputs(); ++i) {
     Type type = Outside(c, i < states ? body.inputs()[i]->type : body.outputs()[i]->type, known);

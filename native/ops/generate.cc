@@ -82,7 +82,11 @@ std::optional<Dim> RangeSize(const InferContext& c) {
 }
 
 void InferRange(InferContext& c) {
-  for (int i = 0; i < 3; ++i) c.ExpectRank(i, 0, 1);
+  for (int i = 0; i < 3; ++i) {
+    c.ExpectRank(i, 0, 1);
+    if (c.HasRank(i) && Product(c.InputShape(i)).IsConst() && !Product(c.InputShape(i)).IsConst(1))
+      c.Fail("start, limit and delta have one element each, not ", ToString(c, c.InputShape(i)));
+  }
   const auto size = RangeSize(c);
   c.SetOutput(0, c.InputDType(0), {size ? *size : c.NewSymbol("range")});
 }

@@ -12,6 +12,15 @@
 
 namespace ziggurat {
 
+// Of a dense tensor; strings count the size of their std::string headers. Throws kInvalidArgument beyond 2^63.
+inline size_t DenseBytes(DType dtype, const Shape& shape) {
+  const size_t element = dtype == DType::kString ? sizeof(std::string) : ByteSize(dtype);
+  int64_t bytes;
+  if (__builtin_mul_overflow(shape.Count(), static_cast<int64_t>(element), &bytes))
+    throw Error(Code::kInvalidArgument, "a tensor of ", Name(dtype), " ", shape, " takes more than 2^63 bytes");
+  return static_cast<size_t>(bytes);
+}
+
 struct TensorView {
   void* data = nullptr;
   DType dtype = DType::kUndefined;
@@ -22,10 +31,7 @@ struct TensorView {
     return static_cast<T*>(data);
   }
   int64_t Count() const { return shape.Count(); }
-  // Strings report the size of their std::string headers.
-  size_t Bytes() const {
-    return static_cast<size_t>(Count()) * (dtype == DType::kString ? sizeof(std::string) : ByteSize(dtype));
-  }
+  size_t Bytes() const { return DenseBytes(dtype, shape); }
 };
 
 struct StridedView {

@@ -57,11 +57,16 @@ const TensorView& Args::In(int i) const {
 
 TensorView& Args::Out(int i) const {
   ZIGGURAT_CHECK(i < outputs());
-  return context.outputs[i];
+  TensorView& out = context.outputs[i];
+  // Inference left the shape to a kernel that takes it as given: inputs that it could not read.
+  if (!out.data && HasOut(i) && out.Count() > 0)
+    throw Error(Code::kInvalidArgument, "the inputs do not tell the shape of output ", i);
+  return out;
 }
 
 TensorView& Args::Shaped(int i, const Shape& shape) const {
-  TensorView& out = Out(i);
+  ZIGGURAT_CHECK(i < outputs());
+  TensorView& out = context.outputs[i];
   if (out.data == nullptr) return context.Allocate(i, shape);
   ZIGGURAT_CHECK(out.shape == shape);
   return out;

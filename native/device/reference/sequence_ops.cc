@@ -44,9 +44,8 @@ void SequenceErase(const Args& args) {
 }
 
 void GiveTensor(const Args& args, const TensorView& tensor) {
-  if (args.HasOut(0) && args.Out(0).dtype != tensor.dtype)
-    throw Error(Code::kInvalidArgument, "element of type ", Name(tensor.dtype), " where ", Name(args.Out(0).dtype),
-                " is expected");
+  if (const DType dtype = args.context.outputs[0].dtype; args.HasOut(0) && dtype != tensor.dtype)
+    throw Error(Code::kInvalidArgument, "element of type ", Name(tensor.dtype), " where ", Name(dtype), " is expected");
   const TensorView& out = args.Shaped(0, tensor.shape);
   CopyRun(tensor, 0, out, 0, tensor.Count());
 }
