@@ -20,7 +20,8 @@ std::vector<int64_t> KernelOf(const InferContext& c, int weight, int axes) {
 
 int64_t Group(const InferContext& c) {
   const int64_t group = c.node().Int("group", 1);
-  if (group < 1) c.Fail("group is ", group, ", the least is 1");
+  // The most keeps products with it within 64 bits, and loops over groups short.
+  if (group < 1 || group > INT32_MAX) c.Fail("group is ", group, ", it lies in 1 to ", INT32_MAX);
   return group;
 }
 

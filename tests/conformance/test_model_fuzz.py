@@ -8,7 +8,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+
+import ziggurat
+from ziggurat.errors import InvalidArgument, InvalidModel
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 900
@@ -30,3 +35,45 @@ def test_changed_models_are_run_or_refused(tmp_path: Path, figure: Callable[[str
 def test_many_changed_models_are_run_or_refused(tmp_path: Path, figure: Callable[[str], None]) -> None:
     seed = int.from_bytes(os.urandom(3))
     figure(f"changed models, seed {seed}: {fuzz(seed, 60_000, tmp_path / 'culprit.onnx')}")
+
+
+def int64_op(op: str, inputs: dict[str, list[int] | None], **attributes: object) -> bytes:
+    values = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT64, shape) for name, shape in inputs.items()]
+    result = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.INT64, None)
+    node = onnx.helper.make_node(op, list(inputs), ["y"], **attributes)
+    graph = onnx.helper.make_graph([node], "g", values, [result])
+    return onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8
+    ).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("start", "limit", "says"),
+    [([0, 1], 5, "one element each"), (0, 2**61, "more than 2\\^63 bytes"), (0, -(2**63), "exceeds 2\\^63")],
+)
+def test_a_range_that_cannot_be_is_refused_at_run(start: int | list[int], limit: int, says: str) -> None:
+    with ziggurat.load(int64_op("Range", {"start": None, "limit": [], "delta": []})) as model:
+        with pytest.raises(InvalidArgument, match=says):
+            model.run({"start": np.array(start), "limit": np.array(limit), "delta": np.array(1)})
+        assert model.run({"start": np.array(0), "limit": np.array(5), "delta": np.array(1)})["y"].shape == (5,)
+
+
+def test_a_tensor_of_more_bytes_than_there_are_addresses_is_refused() -> None:
+    value = onnx.helper.make_tensor("v", onnx.TensorProto.INT64, [1], [7])
+    with (
+        ziggurat.load(int64_op("ConstantOfShape", {"shape": [1]}, value=value)) as model,
+        pytest.raises(InvalidArgument, match="more than 2\\^63 bytes"),
+    ):
+        model.run({"shape": np.array([2**61])})
+
+
+def test_a_loop_goes_on_by_a_boolean_tensor_alone() -> None:
+    make, sequence = onnx.helper.make_tensor_value_info, onnx.helper.make_tensor_sequence_value_info("s", 1, None)
+    turn = [make("i", onnx.TensorProto.INT64, []), make("c", onnx.TensorProto.BOOL, [])]
+    body = onnx.helper.make_graph([], "body", turn, [make("s", onnx.TensorProto.BOOL, [])])
+    loop = onnx.helper.make_node("Loop", ["n", "go"], ["y"], body=body)
+    body.output.append(make("i", onnx.TensorProto.INT64, []))
+    inputs = [make("n", onnx.TensorProto.INT64, []), make("go", onnx.TensorProto.BOOL, []), sequence]
+    graph = onnx.helper.make_graph([loop], "g", inputs, [make("y", onnx.TensorProto.INT64, None)])
+    with pytest.raises(InvalidModel, match="condition is not a boolean tensor"):
+        ziggurat.load(onnx.helper.make_model(graph, ir_version=8).SerializeToString())

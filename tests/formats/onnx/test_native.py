@@ -42,6 +42,16 @@ def test_an_axis_to_lay_another_under_must_be_one(axis: int, new_builder: Any) -
         read_onnx(model.SerializeToString(), new_builder)
 
 
+def test_groups_beyond_all_channels_are_refused(new_builder: Any) -> None:
+    value = onnx.helper.make_tensor_value_info
+    node = onnx.helper.make_node("Conv", ["x", "w"], ["y"], group=2**63 - 1)
+    graph = onnx.helper.make_graph(
+        [node], "g", [value("x", 1, [2, 4, 6]), value("w", 1, [6, 2, 3])], [value("y", 1, None)]
+    )
+    with pytest.raises(InvalidModel, match="group is 9223372036854775807"):
+        read_onnx(onnx.helper.make_model(graph).SerializeToString(), new_builder)
+
+
 def test_an_error_quotes_bytes_that_are_no_text(new_builder: Any) -> None:
     node = onnx.helper.make_node("ArgMax", ["x"], ["y"], keepdims=b"\xfc\x83u")
     value = onnx.helper.make_tensor_value_info
