@@ -71,8 +71,8 @@ def test_a_loop_goes_on_by_a_boolean_tensor_alone() -> None:
     make, sequence = onnx.helper.make_tensor_value_info, onnx.helper.make_tensor_sequence_value_info("s", 1, None)
     turn = [make("i", onnx.TensorProto.INT64, []), make("c", onnx.TensorProto.BOOL, [])]
     body = onnx.helper.make_graph([], "body", turn, [make("s", onnx.TensorProto.BOOL, [])])
-    loop = onnx.helper.make_node("Loop", ["n", "go"], ["y"], body=body)
     body.output.append(make("i", onnx.TensorProto.INT64, []))
+    loop = onnx.helper.make_node("Loop", ["n", "go"], ["y"], body=body)
     inputs = [make("n", onnx.TensorProto.INT64, []), make("go", onnx.TensorProto.BOOL, []), sequence]
     graph = onnx.helper.make_graph([loop], "g", inputs, [make("y", onnx.TensorProto.INT64, None)])
     with pytest.raises(InvalidModel, match="condition is not a boolean tensor"):
