@@ -14,6 +14,7 @@ constexpr PipelineRow kPipeline[] = {
     {kInlineIf,           "after folding, which computes conditions; before all that looks across the branch"},
     {kFoldShapes,         "again: an inlined branch and folded targets let inference see further"},
     {kFoldConstants,      "again, for the same reason"},
+    {kLiftShapes,         "of the shapes that folding left; before what counts the uses of the tensors they ask"},
     {kEliminateIdentity,  "again: folded operands show that a Slice, Pad, Mul or Reshape does nothing"},
     {kEliminateCommon,    "after folding made equal constants; before patterns, which count uses"},
     {kMergeCasts,         "before patterns, which casts in between would hide"},

@@ -1,79 +1,82 @@
 // Attention in the spellings that exporters use becomes zig.FusedAttention:
 //
-//   weights = Softmax(scale * (Q K^T) + bias)       y = weights V
+//   weights = Softmax(scale * (Q K^T) + bias)       y = weights V       or y^T = V^T weights^T
 //
-// The scale may stand before the product (on one factor or on both), after it, or be a division. The bias may be added,
-// or be a Where that writes a constant over masked scores. Weights may be guarded by Where(IsNaN(w), 0, w). Q, K and V
-// are taken before heads were split off by Reshape and Transpose, and y after heads were merged, where that is so.
+// The scale may stand before the product (on one factor or on both), after it, or be a division; biases may be added
+// and masks written over the scores in any order (attention_scores.h). Weights may be guarded by Where(IsNaN(w), 0, w).
+// Batch and heads may be one dimension, of all or of some of the values. Q, K and V are taken before heads were split
+// off by Reshape and Transpose, and y after heads were merged, where that is so.
+#include "passes/attention_scores.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
 
 namespace ziggurat {
 namespace {
 
-constexpr int kRank = 4;  // of scores: [batch, heads, queries, keys]
-
-const std::vector<Dim>* ShapeOf4(const Value* value) {
-  return value->type.HasRank() && value->type.Rank() == kRank ? &*value->type.shape : nullptr;
-}
-
-// The node that makes the value, if it is a standard op of that name in the same graph.
-Node* Maker(const Value* value, const Graph& graph, std::string_view op) {
-  Node* node = value ? value->producer : nullptr;
-  return node && node->graph == &graph && node->op->Is(op) && value->output_index == 0 ? node : nullptr;
-}
-
 bool HasPerm(const Node& node, const std::vector<int64_t>& perm) { return node.Ints("perm") == perm; }
 
-std::optional<double> ScalarOf(const Value* value) {
-  if (!value->IsConstant() || value->constant->shape().Count() != 1) return std::nullopt;
-  return UniformReal(value);
+// The last two dimensions change places.
+bool IsTurn(const Node& node) { return HasPerm(node, {0, 1, 3, 2}) || HasPerm(node, {0, 2, 1}); }
+
+Value* Turn(Value* value, Node& before) {
+  const bool joined = value->type.Rank() == 3;
+  const std::vector<int64_t> perm = joined ? std::vector<int64_t>{0, 2, 1} : std::vector<int64_t>{0, 1, 3, 2};
+  return Insert(&before, "Transpose", {value}, {{"perm", perm}});
 }
 
 class Recognizer {
  public:
   Recognizer(Graph& graph, const PassContext& context) : graph_(graph), context_(context) {}
 
-  // `node` multiplies weights with values.
+  // `node` multiplies weights with values, or turned values with turned weights.
   bool Try(Node& node) {
-    Value* y = node.Output(0);
-    const DType dtype = y->type.dtype;
     const OpDef& fused = GetOp("FusedAttention", "zig");
-    if (dtype != DType::kFloat32 || !ShapeOf4(y) || !context_.Supports(fused, dtype)) return false;
-    scale_ = 1, nan_is_zero_ = false, bias_ = nullptr, masked_ = nullptr;
-    if (!FollowWeights(node.Input(0)) || !ShapesFit(node.Input(1))) return false;
-    heads_ = (*ShapeOf4(q_))[1].Const();
-    Value* v = BeforeSplit(node.Input(1));
+    const Type& type = node.Output(0)->type;
+    if (type.dtype != DType::kFloat32 || !type.HasRank() || !context_.Supports(fused, type.dtype)) return false;
+    nan_is_zero_ = false, is_turned_ = false, keys_ = {};
+    ScorePath path(graph_);
+    if (!FollowWeights(node, path)) return false;
+    FollowFactors(*path.product());
+    if (!FindHeads(path)) return false;
+
     Node* last = &node;
-    const bool merged = FollowMerge(last);
-    if (masked_) bias_ = BiasOfWhere(*masked_, node);
-    if (!bias_ && masked_) return false;
-    std::vector<Value*> inputs = {BeforeSplit(q_), BeforeSplit(k_), v};
-    if (bias_) inputs.push_back(bias_);
-    Attributes attributes = {{"num_heads", heads_}, {"scale", static_cast<float>(scale_)}};
+    const bool merged = heads_ && !is_turned_ ? FollowMerge(last) : true;
+    const Scaled q = WithoutScale(Projected(q_.value, node), graph_), k = WithoutScale(ProjectedKeys(node), graph_);
+    const auto scale = static_cast<float>(path.scale() * q_.factor * q.factor * keys_.factor * k.factor);
+    std::vector<Value*> inputs = {q.value, k.value, is_turned_ ? Turn(v_, node) : Projected(v_, node)};
+    if (Value* bias = path.Bias(node, heads_)) inputs.push_back(bias);
+    Attributes attributes = {{"num_heads", heads_ ? heads_ : int64_t{1}}, {"scale", scale}};
     if (nan_is_zero_) attributes["nan_is_zero"] = int64_t{1};
     if (merged) attributes["merge_heads"] = int64_t{1};
     Value* made = graph_.AddNode(fused, std::move(inputs), std::move(attributes), {""}, node.name, last)->outputs[0];
-    if (last->op->Is("Transpose")) made = Split(made, *last);
-    return Replace(last->Output(0), made);
+    return Replace(last->Output(0), AsBefore(made, *last));
   }
 
  private:
-  // From the weights down to the product of queries and keys.
-  bool FollowWeights(Value* weights) {
+  // Keys, from the product's right-hand side back: [.., keys, size], or the projection whose heads were split off.
+  struct Keys {
+    Value* value = nullptr;
+    double factor = 1;
+    bool is_split = false;       // value is [batch, keys, heads, size]
+    bool is_turned = false;      // value is [.., size, keys]
+    Value* projected = nullptr;  // the [batch, keys, heads * size] behind that
+  };
+
+  bool FollowWeights(Node& node, ScorePath& path) {
+    Value* weights = node.Input(0);
+    v_ = node.Input(1);
+    if (Node* turn = Maker(v_, graph_, "Transpose");
+        turn && HasPerm(*turn, {0, 1, 3, 2}) && UsedOnce(v_) && Maker(turn->Input(0), graph_, "Softmax")) {
+      is_turned_ = true;
+      v_ = weights, weights = turn->Input(0);
+    }
+    if (Value* viewed = BehindHeadsView(weights, graph_); viewed && UsedOnce(weights)) weights = viewed;
     weights = Unguarded(weights);
     Node* softmax = Maker(weights, graph_, "Softmax");
     if (!softmax) return false;
+    const Value* scores = softmax->Input(0);
     const int64_t axis = softmax->Int("axis", -1);
-    Value* scores = softmax->Input(0);
-    if ((axis != -1 && axis != kRank - 1) || !ShapeOf4(scores) || !UsedOnce(scores)) return false;
-    scores = WithoutBias(scores);
-    if (!scores) return false;
-    scores = WithoutScale(scores);
-    Node* product = Maker(scores, graph_, "MatMul");
-    if (!product || !UsedOnce(scores)) return false;
-    q_ = WithoutScale(product->Input(0));
-    return FollowKeys(WithoutScale(product->Input(1)));
+    return scores->type.HasRank() && (axis == -1 || axis == scores->type.Rank() - 1) && path.Follow(softmax->Input(0));
   }
 
   Value* Unguarded(Value* weights) {
@@ -81,85 +84,89 @@ class Recognizer {
     if (!where) return UsedOnce(weights) ? weights : nullptr;
     Value* inner = where->Input(2);
     Node* test = Maker(where->Input(0), graph_, "IsNaN");
-    const auto zero = ScalarOf(where->Input(1));
-    if (!test || test->Input(0) != inner || !zero || *zero != 0 || !UsedOnce(weights)) return nullptr;
+    const bool zero = IsScalar(where->Input(1), 0);
+    if (!test || test->Input(0) != inner || !zero || !UsedOnce(weights)) return nullptr;
     if (!UsedOnce(where->Input(0)) || inner->users.size() != 2 || inner->graph_output_uses) return nullptr;
     nan_is_zero_ = true;
     return inner;
   }
 
-  // Divides or multiplies by a constant: what is scaled, the factor taken into scale_.
-  Value* WithoutScale(Value* value) {
-    while (true) {
-      Node* node = Maker(value, graph_, "Mul");
-      const bool divides = !node;
-      if (!node) node = Maker(value, graph_, "Div");
-      if (!node) return value;
-      const int constant = node->Input(1)->IsConstant() ? 1 : 0;
-      if (divides && constant == 0) return value;
-      const auto factor = ScalarOf(node->Input(constant));
-      Value* inner = node->Input(1 - constant);
-      if (!factor || *factor == 0 || !SameType(inner, value) || !UsedOnce(value)) return value;
-      scale_ *= divides ? 1 / *factor : *factor;
-      value = inner;
+  void FollowFactors(Node& product) {
+    q_ = WithoutScale(product.Input(0), graph_);
+    keys_shape_ = *product.Input(1)->type.shape;
+    std::swap(keys_shape_.end()[-1], keys_shape_.end()[-2]);
+    Scaled turned = WithoutScale(product.Input(1), graph_);
+    if (Value* viewed = BehindHeadsView(turned.value, graph_)) turned.value = viewed;
+    Node* transpose = Maker(turned.value, graph_, "Transpose");
+    if (transpose && IsTurn(*transpose)) {
+      const Scaled keys = WithoutScale(transpose->Input(0), graph_);
+      keys_ = {.value = keys.value, .factor = turned.factor * keys.factor};
+    } else if (transpose && HasPerm(*transpose, {0, 2, 3, 1})) {
+      keys_ = {.value = transpose->Input(0), .factor = turned.factor, .is_split = true};
+      keys_.projected = BeforeSplit(keys_.value);
+    } else {
+      keys_ = {.value = turned.value, .factor = turned.factor, .is_turned = true};
     }
   }
 
-  // True if the value is a product, perhaps scaled.
-  bool IsScores(Value* value) {
-    const double before = scale_;
-    const bool found = Maker(WithoutScale(value), graph_, "MatMul") != nullptr;
-    scale_ = before;
-    return found;
+  // Whether batch and heads are known apart (heads_ > 0), and everything fits together: nothing broadcasts.
+  bool FindHeads(const ScorePath& path) {
+    const std::vector<Dim>* known = path.shape();
+    for (Value* value : {q_.value, v_})
+      if (!known) known = ShapeOf4(value) ? ShapeOf4(value) : ShapeOf4Behind(value);
+    heads_ = 0;
+    if (known) {
+      if (!(*known)[1].IsConst() || (*known)[1].Const() < 1) return false;
+      batch_ = (*known)[0], heads_ = (*known)[1].Const();
+    }
+    if (!known && (is_turned_ || keys_.is_split)) return false;
+    std::vector<Dim> values = *v_->type.shape;
+    if (is_turned_ && (!ShapeOf4(v_) || !values[2].IsConst() || values[2].Const() < 1)) return false;
+    if (is_turned_) std::swap(values.end()[-1], values.end()[-2]);
+    const std::vector<Dim>& q = *q_.value->type.shape;
+    return LeadsAre(q) && LeadsAre(keys_shape_) && LeadsAre(values) && q.back() == keys_shape_.back() &&
+           keys_shape_.end()[-2] == values.end()[-2] && LeadsAre(*keys_.value->type.shape, keys_.is_split);
   }
 
-  // What the bias is added to; the value itself where there is none, null where it does not fit.
-  Value* WithoutBias(Value* scores) {
-    if (Node* where = Maker(scores, graph_, "Where")) {
-      masked_ = where;
-      return SameType(where->Input(1), scores) && UsedOnce(where->Input(1)) ? where->Input(1) : nullptr;
-    }
-    Node* add = Maker(scores, graph_, "Add");
-    if (!add) return scores;
-    for (int i : {0, 1}) {
-      Value *one = add->Input(i), *other = add->Input(1 - i);
-      if (!SameType(one, scores) || !UsedOnce(one) || !IsScores(one)) continue;
-      if (other->type.dtype != scores->type.dtype || !other->type.HasRank() || other->type.Rank() > kRank) continue;
-      bias_ = other;
-      return one;
-    }
-    return nullptr;
+  // True if the shape begins with the batch and the heads, or with their product; where heads are not known, with what
+  // the queries begin with.
+  bool LeadsAre(const std::vector<Dim>& shape, bool is_split = false) const {
+    if (is_split) return shape.size() == 4 && shape[0] == batch_ && shape[2].IsConst(heads_);
+    if (!heads_) return shape.size() == 3 && shape[0] == q_.value->type.shape->front();
+    if (shape.size() == 3) return shape[0] == batch_ * Dim(heads_);
+    return shape.size() == 4 && shape[0] == batch_ && shape[1].IsConst(heads_);
   }
 
-  // Where(allowed, scores, x) is scores + Where(allowed, 0, x) for an x below which no score matters.
-  Value* BiasOfWhere(const Node& where, Node& before) {
-    const auto masked = ScalarOf(where.Input(2));
-    // Adding a score to -2^100 leaves it as it is, so that rows with nothing but masked scores agree too.
-    if (!masked || *masked > -0x1p100) return nullptr;
-    Value* allowed = where.Input(0);
-    if (!allowed->type.HasRank() || allowed->type.Rank() > kRank) return nullptr;
-    Value* zero = graph_.AddConstant(MakeReals(DType::kFloat32, Shape{}, {0.0}));
-    return Insert(&before, "Where", {allowed, zero, where.Input(2)});
+  const std::vector<Dim>* ShapeOf4Behind(const Value* value) const {
+    const Value* viewed = BehindHeadsView(value, graph_);
+    return viewed ? ShapeOf4(viewed) : nullptr;
   }
 
-  // Keys as [batch, heads, keys, size], or, where they came straight from a projection, that.
-  bool FollowKeys(Value* turned) {
-    Node* transpose = Maker(turned, graph_, "Transpose");
-    if (!transpose || !ShapeOf4(turned)) return false;
-    keys_shape_ = *ShapeOf4(turned);
-    std::swap(keys_shape_[2], keys_shape_[3]);
-    k_ = transpose->Input(0);
-    keys_split_ = nullptr;
-    if (HasPerm(*transpose, {0, 1, 3, 2})) {
-      k_ = WithoutScale(k_);
-      return true;
-    }
-    keys_split_ = HasPerm(*transpose, {0, 2, 3, 1}) ? Projected(k_) : nullptr;
-    return keys_split_ != nullptr;
+  // The value as [batch, heads, sequence, size], or as it is where the heads are not known.
+  Value* Given(Value* value, Node& before) {
+    if (!heads_ || ShapeOf4(value)) return value;
+    Value* viewed = BehindHeadsView(value, graph_);
+    return viewed && LeadsAre(*viewed->type.shape) ? viewed : ViewHeads(value, heads_, before);
+  }
+
+  // The projection [batch, sequence, heads * size] that the value's heads were split off from, or the value itself.
+  Value* Projected(Value* value, Node& before) {
+    value = Given(value, before);
+    Node* transpose = Maker(value, graph_, "Transpose");
+    if (!heads_ || !transpose || !HasPerm(*transpose, {0, 2, 1, 3})) return value;
+    Value* projected = BeforeSplit(transpose->Input(0));
+    return projected ? projected : value;
+  }
+
+  Value* ProjectedKeys(Node& before) {
+    if (keys_.projected) return keys_.projected;
+    if (keys_.is_turned) return Turn(Given(keys_.value, before), before);
+    if (!keys_.is_split) return Projected(keys_.value, before);
+    return Insert(&before, "Transpose", {keys_.value}, {{"perm", std::vector<int64_t>{0, 2, 1, 3}}});
   }
 
   // The [batch, sequence, heads * size] behind a Reshape to [batch, sequence, heads, size]; or null.
-  Value* Projected(Value* split) {
+  Value* BeforeSplit(Value* split) {
     Node* reshape = Maker(split, graph_, "Reshape");
     const auto* to = ShapeOf4(split);
     if (!reshape || !to || !reshape->Input(0)->type.HasRank() || reshape->Input(0)->type.Rank() != 3) return nullptr;
@@ -169,35 +176,20 @@ class Recognizer {
     return fits ? reshape->Input(0) : nullptr;
   }
 
-  // The projection whose heads were split off, or the value itself.
-  Value* BeforeSplit(Value* value) {
-    if (value == k_ && keys_split_) return keys_split_;
-    Node* transpose = Maker(value, graph_, "Transpose");
-    if (!transpose || !HasPerm(*transpose, {0, 2, 1, 3})) return value;
-    Value* projected = Projected(transpose->Input(0));
-    return projected ? projected : value;
-  }
-
-  // Nothing broadcasts: batches and heads are the same, and the number of heads is known.
-  bool ShapesFit(const Value* v) {
-    const auto *q = ShapeOf4(q_), *values = ShapeOf4(v);
-    if (!q || !values || !(*q)[1].IsConst() || (*q)[1].Const() < 1) return false;
-    for (int axis : {0, 1})
-      if (!((*q)[axis] == keys_shape_[axis]) || !((*q)[axis] == (*values)[axis])) return false;
-    return (*q)[3] == keys_shape_[3] && keys_shape_[2] == (*values)[2];
-  }
-
   // Takes in the Transpose that brings a position's heads together, and the Reshape that joins them if that alone
   // follows. Where others do, the joined heads are split again, which moves no element.
   bool FollowMerge(Node*& last) {
     Value* y = last->Output(0);
     if (!UsedOnce(y)) return false;
-    Node* transpose = y->users[0];
-    if (!transpose->op->Is("Transpose") || !HasPerm(*transpose, {0, 2, 1, 3})) return false;
-    Value* turned = transpose->Output(0);
+    Node* next = y->users[0];
+    if (BehindHeadsView(next->Output(0), graph_) == y && UsedOnce(next->Output(0)) && ShapeOf4(next->Output(0)) &&
+        LeadsAre(*ShapeOf4(next->Output(0))))
+      next = next->Output(0)->users[0];
+    if (!next->op->Is("Transpose") || !HasPerm(*next, {0, 2, 1, 3})) return false;
+    Value* turned = next->Output(0);
     const auto& from = *turned->type.shape;
     if (!from[2].IsConst() || !from[3].IsConst() || from[3].Const() < 1) return false;
-    last = transpose;
+    last = next;
     if (!UsedOnce(turned) || !turned->users[0]->op->Is("Reshape") || turned->users[0]->Input(0) != turned) return true;
     Node* reshape = turned->users[0];
     if (!reshape->Output(0)->type.HasRank()) return true;
@@ -207,20 +199,29 @@ class Recognizer {
     return true;
   }
 
-  Value* Split(Value* joined, Node& transpose) {
-    const int64_t size = (*transpose.Output(0)->type.shape)[3].Const();
-    Value* target = graph_.AddConstant(Constant::Int64s({0, 0, heads_, size}));
-    return Insert(&transpose, "Reshape", {joined, target});
+  // What attention made, in the shape of the output of `last`.
+  Value* AsBefore(Value* made, Node& last) {
+    if (last.op->Is("Reshape") || !heads_) return made;
+    const std::vector<Dim>& to = *last.Output(0)->type.shape;
+    if (last.op->Is("Transpose")) return Split(made, {0, 0, heads_, to[3].Const()}, last);
+    if (!is_turned_) return to.size() == 3 ? JoinHeads(made, last) : made;
+    // [batch, queries, heads * size] -> [batch, heads, size, queries]
+    return Split(Turn(made, last), {0, heads_, to[2].Const(), -1}, last);
+  }
+
+  Value* Split(Value* joined, const std::vector<int64_t>& target, Node& before) {
+    return Insert(&before, "Reshape", {joined, graph_.AddConstant(Constant::Int64s(target))});
   }
 
   Graph& graph_;
   const PassContext& context_;
-  double scale_ = 1;
-  bool nan_is_zero_ = false;
-  int64_t heads_ = 0;
-  Value *q_ = nullptr, *k_ = nullptr, *keys_split_ = nullptr, *bias_ = nullptr;
-  Node* masked_ = nullptr;
+  bool nan_is_zero_ = false, is_turned_ = false;
+  Scaled q_{nullptr, 1};
+  Keys keys_;
+  Value* v_ = nullptr;
   std::vector<Dim> keys_shape_;
+  Dim batch_;
+  int64_t heads_ = 0;  // 0: not known, batch and heads are one dimension
 };
 
 int Run(Graph& graph, PassContext& context) {

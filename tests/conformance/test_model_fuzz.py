@@ -77,3 +77,27 @@ def test_a_loop_goes_on_by_a_boolean_tensor_alone() -> None:
     graph = onnx.helper.make_graph([loop], "g", inputs, [make("y", onnx.TensorProto.INT64, None)])
     with pytest.raises(InvalidModel, match="condition is not a boolean tensor"):
         ziggurat.load(onnx.helper.make_model(graph, ir_version=8).SerializeToString())
+
+
+@pytest.mark.parametrize(("take", "inputs"), [("SequenceAt", ["boxed", "zero"]), ("OptionalGetElement", ["boxed"])])
+def test_an_element_of_another_shape_than_declared_is_refused(take: str, inputs: list[str]) -> None:
+    helper = onnx.helper
+    boxed = helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, [2])
+    is_sequence = take == "SequenceAt"
+    boxed = helper.make_sequence_type_proto(boxed) if is_sequence else helper.make_optional_type_proto(boxed)
+    graph = helper.make_graph(
+        [helper.make_node(take, inputs, ["y"])],
+        "g",
+        [helper.make_value_info("boxed", boxed)],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
+        [helper.make_tensor("zero", onnx.TensorProto.INT64, [], [0])],
+    )
+    content = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+
+    def run(x: np.ndarray) -> dict[str, np.ndarray]:
+        return model.run({"boxed": [x] if is_sequence else x})
+
+    with ziggurat.load(content) as model:
+        assert run(np.ones(2, np.float32))["y"].shape == (2,)
+        with pytest.raises(InvalidArgument, match="element of shape \\[3\\] where \\[2\\] is expected"):
+            run(np.ones(3, np.float32))

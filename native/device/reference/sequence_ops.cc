@@ -46,6 +46,9 @@ void SequenceErase(const Args& args) {
 void GiveTensor(const Args& args, const TensorView& tensor) {
   if (const DType dtype = args.context.outputs[0].dtype; args.HasOut(0) && dtype != tensor.dtype)
     throw Error(Code::kInvalidArgument, "element of type ", Name(tensor.dtype), " where ", Name(dtype), " is expected");
+  // Memory is there already where the types told the shape.
+  if (const TensorView& out = args.context.outputs[0]; out.data && !(out.shape == tensor.shape))
+    throw Error(Code::kInvalidArgument, "element of shape ", tensor.shape, " where ", out.shape, " is expected");
   const TensorView& out = args.Shaped(0, tensor.shape);
   CopyRun(tensor, 0, out, 0, tensor.Count());
 }
