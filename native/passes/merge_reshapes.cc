@@ -10,20 +10,6 @@ bool IsView(const Node& node) {
   return op.Is("Reshape") || op.Is("Squeeze") || op.Is("Unsqueeze") || op.Is("Flatten");
 }
 
-// Numbers, 0 for a dimension that stays in place, -1 for at most one other.
-std::optional<std::vector<int64_t>> Target(const std::vector<Dim>& from, const std::vector<Dim>& to) {
-  std::vector<int64_t> target;
-  int unknown = 0;
-  for (size_t i = 0; i < to.size(); ++i) {
-    const bool kept = i < from.size() && from[i] == to[i];
-    if (to[i].IsConst(0)) return std::nullopt;  // Reshape reads 0 as "keep"
-    target.push_back(to[i].IsConst() ? to[i].Const() : kept ? 0 : -1);
-    unknown += target.back() == -1;
-  }
-  if (unknown > 1) return std::nullopt;
-  return target;
-}
-
 int Run(Graph& graph, PassContext&) {
   int rewrites = 0;
   for (Node* node : NodesOf(graph)) {
@@ -33,11 +19,8 @@ int Run(Graph& graph, PassContext&) {
     if (!first || first->graph != node->graph || !IsView(*first)) continue;
     Value* source = first->Input(0);
     if (!source->type.HasRank()) continue;
-    const auto target = Target(*source->type.shape, *output->type.shape);
-    if (!target) continue;
-    Value* merged = Insert(node, "Reshape", {source, graph.AddConstant(Constant::Int64s(*target))});
-    if (merged->type.shape != output->type.shape) continue;
-    rewrites += Replace(output, merged);
+    Value* merged = ViewAs(*node, source, *output->type.shape);
+    if (merged) rewrites += Replace(output, merged);
   }
   return rewrites;
 }

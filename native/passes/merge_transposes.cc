@@ -1,4 +1,8 @@
-// Of two transpositions in a row keeps one, or none; a transposition that moves only extents of one becomes a Reshape.
+// Of two transpositions in a row keeps one, or none; a transposition that moves only extents of one becomes a Reshape,
+// and one that moves them among others does without them where a view stands beside it.
+#include <algorithm>
+
+#include "ops/op_def.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
 
@@ -54,12 +58,44 @@ int TurnIntoReshape(Graph& graph, Node& node) {
   return reshaped->type.shape == node.Output(0)->type.shape ? Replace(node.Output(0), reshaped) : 0;
 }
 
+bool IsView(const Node* node, const Graph& graph) { return node && node->graph == &graph && node->op->Is(kView); }
+
+// [b,s,1,h,d] -> {2,0,3,1,4} -> [1,b,h,s,d] moves what [b,s,h,d] -> {0,2,1,3} -> [b,h,s,d] does.
+int DropExtentsOfOne(Graph& graph, Node& node) {
+  Value *input = node.Input(0), *output = node.Output(0);
+  const bool is_beside_view =
+      IsView(input->producer, graph) ||
+      (!output->graph_output_uses &&
+       std::all_of(output->users.begin(), output->users.end(), [&](const Node* user) { return IsView(user, graph); }));
+  const std::vector<Dim>& shape = *input->type.shape;
+  std::vector<int64_t> place(shape.size(), -1), ones, new_ones, inner;
+  for (size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i].IsConst(1))
+      ones.push_back(static_cast<int64_t>(i));
+    else
+      place[i] = static_cast<int64_t>(i - ones.size());
+  }
+  if (!is_beside_view || ones.empty()) return 0;
+  const std::vector<int64_t> perm = Permutation(node);
+  for (size_t i = 0; i < perm.size(); ++i) {
+    if (const int64_t at = place[static_cast<size_t>(perm[i])]; at >= 0)
+      inner.push_back(at);
+    else
+      new_ones.push_back(static_cast<int64_t>(i));
+  }
+  Value* made = Insert(&node, "Squeeze", {input, graph.AddConstant(Constant::Int64s(ones))});
+  made = Insert(&node, "Transpose", {made}, {{"perm", inner}});
+  return Replace(output, Insert(&node, "Unsqueeze", {made, graph.AddConstant(Constant::Int64s(new_ones))}));
+}
+
 int Run(Graph& graph, PassContext&) {
   int rewrites = 0;
   for (Node* node : NodesOf(graph)) {
     if (!node->op->Is("Transpose") || node->Output(0)->IsUnused() || !node->Input(0)->type.HasRank()) continue;
     const int merged = MergePair(*node);
-    rewrites += merged ? merged : TurnIntoReshape(graph, *node);
+    const int viewed = merged ? 0 : TurnIntoReshape(graph, *node);
+    rewrites += merged + viewed;
+    if (!merged && !viewed) rewrites += DropExtentsOfOne(graph, *node);
   }
   return rewrites;
 }

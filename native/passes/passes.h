@@ -19,6 +19,7 @@ extern const Pass kFuseGate;
 extern const Pass kFuseMatMul;
 extern const Pass kFuseQuantized;
 extern const Pass kInlineIf;
+extern const Pass kLiftCuts;
 extern const Pass kLiftShapes;
 extern const Pass kMergeCasts;
 extern const Pass kMergeProducts;

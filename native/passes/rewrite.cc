@@ -141,6 +141,20 @@ Value* InsertZig(Node* before, std::string_view op, std::vector<Value*> inputs, 
   return before->graph->Add(GetOp(op, "zig"), std::move(inputs), std::move(attributes), before);
 }
 
+Value* ViewAs(Node& before, Value* value, const std::vector<Dim>& shape) {
+  const std::vector<Dim>& from = *value->type.shape;
+  if (from == shape) return value;
+  std::vector<int64_t> target;
+  for (size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i].IsConst(0)) return nullptr;  // Reshape reads 0 as "keep"
+    const bool kept = i < from.size() && from[i] == shape[i];
+    target.push_back(shape[i].IsConst() ? shape[i].Const() : kept ? 0 : -1);
+  }
+  if (std::count(target.begin(), target.end(), -1) > 1) return nullptr;
+  Value* made = Insert(&before, "Reshape", {value, before.graph->AddConstant(Constant::Int64s(target))});
+  return made->type.shape && *made->type.shape == shape ? made : nullptr;
+}
+
 bool IsRealType(DType dtype) {
   return dtype == DType::kFloat32 || dtype == DType::kFloat64 || dtype == DType::kFloat16 || dtype == DType::kBFloat16;
 }

@@ -33,6 +33,10 @@ void InferAgain(Graph& graph);
 Value* Insert(Node* before, std::string_view op, std::vector<Value*> inputs, Attributes attributes = {});
 Value* InsertZig(Node* before, std::string_view op, std::vector<Value*> inputs, Attributes attributes = {});
 
+// Reshapes to exactly `shape` before `before`; null where the words of Reshape's target, numbers, 0 for a dimension
+// that stays in place and -1 for at most one other, cannot say it.
+Value* ViewAs(Node& before, Value* value, const std::vector<Dim>& shape);
+
 // ---- constants ----
 bool IsRealType(DType dtype);  // float32, float64, float16, bfloat16
 // All elements as float64; nullopt for a null or non-constant value or another element type.

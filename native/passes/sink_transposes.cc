@@ -67,18 +67,6 @@ std::optional<std::vector<Block>> BlocksOf(const Dims& x, const Dims& y) {
   return i == x.size() && j == y.size() ? std::optional(blocks) : std::nullopt;
 }
 
-// Numbers, 0 for a dimension that stays in place, -1 for at most one other.
-std::optional<std::vector<int64_t>> Target(const Dims& from, const Dims& to) {
-  std::vector<int64_t> target;
-  for (size_t i = 0; i < to.size(); ++i) {
-    if (to[i].IsConst(0)) return std::nullopt;
-    const bool kept = i < from.size() && from[i] == to[i];
-    target.push_back(to[i].IsConst() ? to[i].Const() : kept ? 0 : -1);
-  }
-  if (std::count(target.begin(), target.end(), -1) > 1) return std::nullopt;
-  return target;
-}
-
 // A Reshape of the source and a Transpose that do what Transpose, view and Transpose did.
 struct Meeting {
   Dims shape;
@@ -110,16 +98,10 @@ std::optional<Meeting> Meet(const Dims& source, const std::vector<int64_t>& inne
 }
 
 // `meeting` applied to the source before `node`; null where the view cannot be written.
-Value* Apply(Graph& graph, Node& node, Value* source, const Meeting& meeting) {
-  Value* value = source;
-  if (!(meeting.shape == *source->type.shape)) {
-    const auto target = Target(*source->type.shape, meeting.shape);
-    if (!target) return nullptr;
-    value = Insert(&node, "Reshape", {source, graph.AddConstant(Constant::Int64s(*target))});
-    if (!value->type.shape || !(*value->type.shape == meeting.shape)) return nullptr;
-  }
+Value* Apply(Node& node, Value* source, const Meeting& meeting) {
+  Value* value = ViewAs(node, source, meeting.shape);
   const bool in_order = std::is_sorted(meeting.perm.begin(), meeting.perm.end());
-  return in_order ? value : Insert(&node, "Transpose", {value}, {{"perm", meeting.perm}});
+  return !value || in_order ? value : Insert(&node, "Transpose", {value}, {{"perm", meeting.perm}});
 }
 
 int Sink(Graph& graph, Node& node) {
@@ -141,7 +123,7 @@ int Sink(Graph& graph, Node& node) {
   Value* source = value->producer->Input(0);
   if (!source->type.HasRank() || source == node.Output(0)) return 0;
   const auto meeting = Meet(*source->type.shape, Permutation(*value->producer), y, Permutation(node));
-  Value* made = meeting ? Apply(graph, node, source, *meeting) : nullptr;
+  Value* made = meeting ? Apply(node, source, *meeting) : nullptr;
   if (!made) return 0;
   for (auto step = between.rbegin(); step != between.rend(); ++step) {
     std::vector<Value*> inputs = (*step)->inputs;
