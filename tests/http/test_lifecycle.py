@@ -107,6 +107,13 @@ def test_failures_are_logged_with_the_requests_id(repository: Path) -> None:
         assert "'inputs' must be an array" in lines[0]["error"]
 
 
+def test_a_probe_that_hears_not_yet_is_no_error_in_the_log(repository: Path) -> None:
+    with serving(repository, models={"required": ("broken",)}) as running, Raw(running.port) as raw:
+        assert raw.request("GET", "/v2/health/ready").status == 503
+        (line,) = [line for line in running.logged() if line["event"] == "request"]
+        assert line["status"] == 503 and line["level"] == "info"
+
+
 def test_what_does_not_fit_the_memory_limit_is_refused_with_numbers(tmp_path: Path) -> None:
     models.slow(tmp_path / "slow.onnx")
     with serving(tmp_path, engine={"memory_limit": "1MiB"}) as running:

@@ -87,7 +87,9 @@ class Front:
         }
         if "ziggurat.error" in scope:
             fields["error"] = scope["ziggurat.error"]
-        log = self._logger.error if status >= 500 else self._logger.info
+        # Whether it is ready is what a probe asks: that it is not yet is an answer, and nobody's error.
+        is_answer = status < 500 or (status == 503 and scope["path"].endswith("/ready"))
+        log = self._logger.info if is_answer else self._logger.error
         log("request", **fields)
 
 
