@@ -5,7 +5,7 @@
 // The scale may stand before the product (on one factor or on both), after it, or be a division; biases may be added
 // and masks written over the scores in any order (attention_scores.h). Weights may be guarded by Where(IsNaN(w), 0, w).
 // Batch and heads may be one dimension, of all or of some of the values. Q, K and V are taken before heads were split
-// off by Reshape and Transpose, and y after heads were merged, where that is so.
+// off by Reshape and Transpose, and y after heads were merged, where that is so; with the batch first or the sequence.
 #include "passes/attention_scores.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
@@ -30,14 +30,15 @@ class Recognizer {
 
   // `node` multiplies weights with values, or turned values with turned weights.
   bool Try(Node& node) {
-    const OpDef& fused = GetOp("FusedAttention", "zig");
     const Type& type = node.Output(0)->type;
-    if (type.dtype != DType::kFloat32 || !type.HasRank() || !context_.Supports(fused, type.dtype)) return false;
+    if (type.dtype != DType::kFloat32 || !type.HasRank()) return false;
+    if (!context_.Supports(GetOp("FusedAttention", "zig"), type.dtype)) return false;
     nan_is_zero_ = false, is_turned_ = false, keys_ = {};
     ScorePath path(graph_);
     if (!FollowWeights(node, path)) return false;
     FollowFactors(*path.product());
     if (!FindHeads(path)) return false;
+    if (TrySequenceFirst(node, path)) return true;
 
     Node* last = &node;
     const bool merged = heads_ && !is_turned_ ? FollowMerge(last) : true;
@@ -46,10 +47,8 @@ class Recognizer {
     std::vector<Value*> inputs = {q.value, k.value, is_turned_ ? Turn(v_, node) : Projected(v_, node)};
     if (Value* bias = path.Bias(node, heads_)) inputs.push_back(bias);
     Attributes attributes = {{"num_heads", heads_ ? heads_ : int64_t{1}}, {"scale", scale}};
-    if (nan_is_zero_) attributes["nan_is_zero"] = int64_t{1};
     if (merged) attributes["merge_heads"] = int64_t{1};
-    Value* made = graph_.AddNode(fused, std::move(inputs), std::move(attributes), {""}, node.name, last)->outputs[0];
-    return Replace(last->Output(0), AsBefore(made, *last));
+    return Replace(last->Output(0), AsBefore(AddFused(node, std::move(inputs), std::move(attributes), *last), *last));
   }
 
  private:
@@ -58,6 +57,7 @@ class Recognizer {
     Value* value = nullptr;
     double factor = 1;
     bool is_split = false;       // value is [batch, keys, heads, size]
+    bool is_first = false;       // value is [keys, batch * heads, size]
     bool is_turned = false;      // value is [.., size, keys]
     Value* projected = nullptr;  // the [batch, keys, heads * size] behind that
   };
@@ -104,6 +104,8 @@ class Recognizer {
     } else if (transpose && HasPerm(*transpose, {0, 2, 3, 1})) {
       keys_ = {.value = transpose->Input(0), .factor = turned.factor, .is_split = true};
       keys_.projected = BeforeSplit(keys_.value);
+    } else if (transpose && HasPerm(*transpose, {1, 2, 0})) {
+      keys_ = {.value = transpose->Input(0), .factor = turned.factor, .is_first = true};
     } else {
       keys_ = {.value = turned.value, .factor = turned.factor, .is_turned = true};
     }
@@ -115,6 +117,12 @@ class Recognizer {
     for (Value* value : {q_.value, v_})
       if (!known) known = ShapeOf4(value) ? ShapeOf4(value) : ShapeOf4Behind(value);
     heads_ = 0;
+    std::vector<Dim> first;
+    if (const Value* projected = known ? nullptr : BeforeSequenceFirst(q_.value)) {
+      const auto &from = *projected->type.shape, &to = *q_.value->type.shape;
+      first = {from[1], from[2].Const() / to[2].Const()};
+      known = &first;
+    }
     if (known) {
       if (!(*known)[1].IsConst() || (*known)[1].Const() < 1) return false;
       batch_ = (*known)[0], heads_ = (*known)[1].Const();
@@ -125,7 +133,8 @@ class Recognizer {
     if (is_turned_) std::swap(values.end()[-1], values.end()[-2]);
     const std::vector<Dim>& q = *q_.value->type.shape;
     return LeadsAre(q) && LeadsAre(keys_shape_) && LeadsAre(values) && q.back() == keys_shape_.back() &&
-           keys_shape_.end()[-2] == values.end()[-2] && LeadsAre(*keys_.value->type.shape, keys_.is_split);
+           keys_shape_.end()[-2] == values.end()[-2] &&
+           (keys_.is_first || LeadsAre(*keys_.value->type.shape, keys_.is_split));
   }
 
   // True if the shape begins with the batch and the heads, or with their product; where heads are not known, with what
@@ -161,8 +170,66 @@ class Recognizer {
   Value* ProjectedKeys(Node& before) {
     if (keys_.projected) return keys_.projected;
     if (keys_.is_turned) return Turn(Given(keys_.value, before), before);
+    if (keys_.is_first) {
+      Value* turned = Insert(&before, "Transpose", {keys_.value}, {{"perm", std::vector<int64_t>{1, 0, 2}}});
+      return Given(turned, before);
+    }
     if (!keys_.is_split) return Projected(keys_.value, before);
     return Insert(&before, "Transpose", {keys_.value}, {{"perm", std::vector<int64_t>{0, 2, 1, 3}}});
+  }
+
+  // The [sequence, batch, heads * size] behind a value of heads that a Reshape and a Transpose of the first two of
+  // [sequence, batch * heads, size] made; or null.
+  Value* BeforeSequenceFirst(Value* value) {
+    if (Value* viewed = ShapeOf4(value) ? BehindHeadsView(value, graph_) : nullptr) value = viewed;
+    Node* transpose = Maker(value, graph_, "Transpose");
+    return transpose && HasPerm(*transpose, {1, 0, 2}) ? BeforeJoin(transpose->Input(0)) : nullptr;
+  }
+
+  // The [sequence, batch, heads * size] behind a Reshape to [sequence, batch * heads, size]; or null.
+  Value* BeforeJoin(Value* joined) {
+    Node* reshape = Maker(joined, graph_, "Reshape");
+    if (!reshape || !reshape->Input(0)->type.HasRank() || reshape->Input(0)->type.Rank() != 3) return nullptr;
+    const auto &from = *reshape->Input(0)->type.shape, &to = *joined->type.shape;
+    if (to.size() != 3 || !(from[0] == to[0]) || !from[2].IsConst() || !to[2].IsConst() || to[2].Const() < 1)
+      return nullptr;
+    const bool fits = from[2].Const() % to[2].Const() == 0 && to[1] == from[1] * Dim(from[2].Const() / to[2].Const());
+    return fits ? reshape->Input(0) : nullptr;
+  }
+
+  // nn.MultiheadAttention: queries, keys and values with the sequence first, and a result that is brought back to that.
+  bool TrySequenceFirst(Node& node, ScorePath& path) {
+    if (!heads_ || is_turned_) return false;
+    Value* k = keys_.is_first ? BeforeJoin(keys_.value) : BeforeSequenceFirst(keys_.value);
+    Value *q = BeforeSequenceFirst(q_.value), *v = BeforeSequenceFirst(v_);
+    Node* last = SequenceFirstAfter(node);
+    if (!q || !k || !v || !last) return false;
+    const auto scale = static_cast<float>(path.scale() * q_.factor * keys_.factor);
+    std::vector<Value*> inputs = {q, k, v};
+    if (Value* bias = path.Bias(node, heads_)) inputs.push_back(bias);
+    const Attributes attributes = {
+        {"num_heads", heads_}, {"scale", scale}, {"merge_heads", int64_t{1}}, {"sequence_first", int64_t{1}}};
+    Value* made = ViewAs(*last, AddFused(node, std::move(inputs), attributes, *last), *last->Output(0)->type.shape);
+    return made && Replace(last->Output(0), made);
+  }
+
+  // The Transpose of the result to [sequence, batch, heads, size] or [sequence, batch * heads, size]; or null.
+  Node* SequenceFirstAfter(Node& node) {
+    Value* y = node.Output(0);
+    for (bool viewed : {false, true}) {
+      if (!UsedOnce(y)) return nullptr;
+      Node* next = y->users[0];
+      if (next->op->Is("Transpose")) return HasPerm(*next, {2, 0, 1, 3}) || HasPerm(*next, {1, 0, 2}) ? next : nullptr;
+      if (viewed || BehindHeadsView(next->Output(0), graph_) != y) return nullptr;
+      y = next->Output(0);
+    }
+    return nullptr;
+  }
+
+  Value* AddFused(const Node& node, std::vector<Value*> inputs, Attributes attributes, Node& before) {
+    if (nan_is_zero_) attributes["nan_is_zero"] = int64_t{1};
+    const OpDef& fused = GetOp("FusedAttention", "zig");
+    return graph_.AddNode(fused, std::move(inputs), std::move(attributes), {""}, node.name, &before)->outputs[0];
   }
 
   // The [batch, sequence, heads * size] behind a Reshape to [batch, sequence, heads, size]; or null.

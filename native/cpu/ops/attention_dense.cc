@@ -1,5 +1,6 @@
 // Attention over whole matrices of keys and values: zig.FusedAttention, and the standard's Attention where it has no
 // cache. A task is some queries of one head.
+#include <array>
 #include <cmath>
 
 #include "cpu/attention_table.h"
@@ -23,17 +24,20 @@ struct HeadsOf {
   int64_t batch = 0, heads = 0, sequence = 0, size = 0;
   int64_t batch_step = 0, head_step = 0, row = 0;
 
-  // `pitch`: from one row to the next; 0 where they lie one after the other.
-  HeadsOf(const TensorView& x, int64_t count, int64_t pitch = 0) : data(x.As<const float>()), batch(x.shape[0]) {
+  // Of a tensor of rank 3 `count` heads. `sequence_first`: it is [sequence, batch, heads * size]. `pitch`: from one row
+  // of the tensor to the next; 0 where they lie one after the other.
+  HeadsOf(const TensorView& x, int64_t count, bool sequence_first, int64_t pitch = 0)
+      : data(x.As<const float>()), batch(x.shape[sequence_first ? 1 : 0]) {
     const int64_t columns = x.shape[x.shape.rank() - 1];
     row = pitch ? pitch : columns;
     if (x.shape.rank() == 4) {
       heads = x.shape[1], sequence = x.shape[2], size = columns;
       head_step = sequence * row, batch_step = heads * head_step;
     } else {
-      heads = count, sequence = x.shape[1];
+      heads = count, sequence = x.shape[sequence_first ? 0 : 1];
       if (heads < 1 || columns % heads) throw Error(Code::kInvalidArgument, columns, " columns in ", heads, " heads");
       head_step = size = columns / heads, batch_step = sequence * row;
+      if (sequence_first) batch_step = row, row *= batch;
     }
   }
 };
@@ -61,7 +65,8 @@ struct DenseSpec {
   int64_t query_heads = 0, key_heads = 0;  // of inputs of rank 3
   std::optional<float> scale;              // nullopt: 1 / sqrt(size)
   bool nan_is_zero = false, masked_is_zero = false;
-  bool merged = false;  // the output is [batch, sequence, heads * size]
+  bool merged = false;          // the output is [batch, sequence, heads * size]
+  bool sequence_first = false;  // inputs and output are [sequence, batch, heads * size]
 };
 
 class DenseAttentionKernel final : public Kernel, public ReadsApart {
@@ -77,20 +82,23 @@ class DenseAttentionKernel final : public Kernel, public ReadsApart {
   }
 
   double Flops(std::span<const TensorView> inputs, std::span<const TensorView>) const override {
-    const HeadsOf q(inputs[0], spec_.query_heads), k(inputs[1], spec_.key_heads), v(inputs[2], spec_.key_heads);
+    const auto [q, k, v] = Heads(inputs);
     return 2.0 * static_cast<double>(q.batch * q.heads * q.sequence) * static_cast<double>(k.sequence) *
            static_cast<double>(q.size + v.size);
   }
 
   void Run(KernelContext& context) const override {
-    const HeadsOf q(context.inputs[0], spec_.query_heads, InputPitch(0, 0)),
-        k(context.inputs[1], spec_.key_heads, InputPitch(1, 0)),
-        v(context.inputs[2], spec_.key_heads, InputPitch(2, 0));
+    const auto [q, k, v] = Heads(context.inputs, {InputPitch(0, 0), InputPitch(1, 0), InputPitch(2, 0)});
     Check(q, k, v);
     if (context.outputs[0].Count() == 0) return;
     const BiasOf bias(context.inputs.size() > 3 ? &context.inputs[3] : nullptr,
                       Shape{q.batch, q.heads, q.sequence, k.sequence});
     const int64_t worker_step = WorkerFloats(context.inputs);
+    // From one query's result to the next, one head's to the next, one row of the batch's to the next.
+    const int64_t width = q.heads * v.size;
+    int64_t out_row = v.size, out_head = q.sequence * v.size, out_item = q.sequence * width;
+    if (spec_.merged) out_row = width, out_head = v.size;
+    if (spec_.sequence_first) out_row = q.batch * width, out_item = width;
     const int64_t heads = q.batch * q.heads, parts = Parts(q.sequence, heads, context.team.size());
     float* out = context.outputs[0].As<float>();
     const auto one = [&](int64_t task, int worker) {
@@ -106,9 +114,8 @@ class DenseAttentionKernel final : public Kernel, public ReadsApart {
       if (bias.data) a.bias = bias.data + item * bias.step[0] + head * bias.step[1] + first * bias.step[2];
       a.bias_row = bias.step[2], a.bias_column = bias.step[3];
       a.nan_is_zero = spec_.nan_is_zero, a.masked_is_zero = spec_.masked_is_zero;
-      a.out_row = spec_.merged ? q.heads * v.size : v.size;
-      a.out = out + item * q.heads * q.sequence * v.size + first * a.out_row +
-              head * (spec_.merged ? v.size : q.sequence * v.size);
+      a.out_row = out_row;
+      a.out = out + item * out_item + head * out_head + first * out_row;
       a.scratch = reinterpret_cast<float*>(context.scratch) + worker * worker_step;
       kernels_.dense(a);
     };
@@ -119,6 +126,15 @@ class DenseAttentionKernel final : public Kernel, public ReadsApart {
   }
 
  private:
+  struct Factors {
+    HeadsOf q, k, v;
+  };
+  Factors Heads(std::span<const TensorView> inputs, std::array<int64_t, 3> pitches = {}) const {
+    return {{inputs[0], spec_.query_heads, spec_.sequence_first, pitches[0]},
+            {inputs[1], spec_.key_heads, spec_.sequence_first, pitches[1]},
+            {inputs[2], spec_.key_heads, spec_.sequence_first, pitches[2]}};
+  }
+
   // What inference does not see where dimensions were symbols.
   void Check(const HeadsOf& q, const HeadsOf& k, const HeadsOf& v) const {
     if (q.batch != k.batch || k.batch != v.batch || q.size != k.size || k.sequence != v.sequence || k.heads < 1 ||
@@ -127,7 +143,7 @@ class DenseAttentionKernel final : public Kernel, public ReadsApart {
   }
 
   int64_t WorkerFloats(std::span<const TensorView> inputs) const {
-    const HeadsOf q(inputs[0], spec_.query_heads), k(inputs[1], spec_.key_heads), v(inputs[2], spec_.key_heads);
+    const auto [q, k, v] = Heads(inputs);
     return Lines(kernels_.dense_scratch(std::min(q.sequence, kTaskQueries), k.sequence, q.size, v.size));
   }
 
@@ -164,6 +180,7 @@ std::unique_ptr<Kernel> MakeFused(KernelSite& site, const KernelTable& table) {
   spec.scale = node.Float("scale", 1);
   spec.nan_is_zero = node.Int("nan_is_zero") != 0;
   spec.merged = node.Int("merge_heads") != 0;
+  spec.sequence_first = node.Int("sequence_first") != 0;
   return ForFloats(site, table, [&] { return std::make_unique<DenseAttentionKernel>(table, spec); });
 }
 

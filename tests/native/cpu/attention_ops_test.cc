@@ -1,4 +1,5 @@
 // zig.FusedAttention and the standard's Attention against float64, and their bits across batches, cuts and threads.
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -179,6 +180,40 @@ TEST(infinite_values_of_masked_keys_are_multiplied_by_zero) {
     p.bias = Floats({1, 600}, bias), p.v = Floats({1, 1, 600, 4}, v);
     CheckAgainst(p, RunFused(*table, p, false, 1), false, table->isa);
   }
+}
+
+// [batch, sequence, width] as [sequence, batch, width].
+HostTensor SequenceFirst(const HostTensor& x) {
+  const int64_t batch = x.shape[0], sequence = x.shape[1], width = x.shape[2];
+  std::vector<float> out(static_cast<size_t>(x.shape.Count()));
+  for (int64_t b = 0; b < batch; ++b)
+    for (int64_t s = 0; s < sequence; ++s)
+      for (int64_t i = 0; i < width; ++i)
+        out[static_cast<size_t>((s * batch + b) * width + i)] = x.At<float>((b * sequence + s) * width + i);
+  return Floats({sequence, batch, width}, out);
+}
+
+TEST(fused_attention_with_the_sequence_first_has_the_bits_of_the_batch_first) {
+  for (const cpu::KernelTable* table : HostTables())
+    for (int threads : {1, 2})
+      for (const auto& [batch, queries, keys] :
+           {std::array<int64_t, 3>{3, 7, 13}, {1, 70, 5}, {2, 40, 600}, {2, 0, 3}}) {
+        const Shape bias{1, 4, queries, keys};
+        const Problem p = Make(batch, 4, queries, keys, 8, 12, true, &bias);
+        Problem turned = p;
+        turned.q = SequenceFirst(p.q), turned.k = SequenceFirst(p.k), turned.v = SequenceFirst(p.v);
+        const HostTensor y = OneOp("FusedAttention", {turned.q, turned.k, turned.v, p.bias},
+                                   {{"num_heads", p.heads},
+                                    {"scale", static_cast<float>(p.scale)},
+                                    {"merge_heads", int64_t{1}},
+                                    {"sequence_first", int64_t{1}}},
+                                   1, "zig")
+                                 .Run(*table, threads)[0];
+        const HostTensor expected = SequenceFirst(RunFused(*table, p, true, threads));
+        CHECK(y.shape == expected.shape, y.shape);
+        for (int64_t i = 0; i < y.shape.Count(); ++i)
+          CHECK(y.At<float>(i) == expected.At<float>(i), table->isa, " at ", i, " of ", y.shape);
+      }
 }
 
 TEST(standard_attention_shares_keys_between_heads) {
