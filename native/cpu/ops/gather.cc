@@ -1,4 +1,5 @@
 // Gather, GatherElements, GatherND and the scatters without arithmetic. Every index is checked before it is used.
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -91,14 +92,17 @@ void ForElementOffsets(const Shape& shape, const TensorView& index_view, int axi
   const Indices indices(index_view);
   const auto strides = ContiguousStrides(shape);
   const Shape& dims = index_view.shape;
-  for (int64_t i = begin; i < end; ++i) {
-    int64_t rest = i, offset = 0;
-    for (int k = dims.rank() - 1; k >= 0; --k) {
-      const int64_t at = rest % dims[k];
+  const int last = dims.rank() - 1;
+  const int64_t line = dims[last], step = axis == last ? 0 : strides[last];
+  // Line by line: within one, only the index and the last axis change.
+  for (int64_t i = begin; i < end;) {
+    int64_t rest = i / line, offset = 0;
+    for (int k = last - 1; k >= 0; --k) {
+      if (k != axis) offset += rest % dims[k] * strides[k];
       rest /= dims[k];
-      if (k != axis) offset += at * strides[k];
     }
-    fn(i, offset + indices.At(i, shape[axis]) * strides[axis]);
+    const int64_t first = i - i % line, stop = std::min(end, first + line);
+    for (; i < stop; ++i) fn(i, offset + (i - first) * step + indices.At(i, shape[axis]) * strides[axis]);
   }
 }
 

@@ -1,5 +1,6 @@
 // Ops that only move elements, against index arithmetic: any dtype by its size, empty tensors, refused indices.
 #include <numeric>
+#include <random>
 
 #include "cpu/op_harness.h"
 
@@ -156,6 +157,28 @@ TEST(gather_and_scatter_elements) {
     CHECK_ERROR(Code::kInvalidArgument, OneOp("GatherElements", {x, wild}).Run(*table));
     CHECK_ERROR(Code::kInvalidArgument, OneOp("ScatterElements", {x, wild, Floats({1, 1}, {0})}).Run(*table));
   }
+}
+
+TEST(gathered_elements_of_many_lines_are_those_that_the_indices_name) {
+  const Shape data{5, 7, 9};
+  const HostTensor x = RandomFloats(data, 1);
+  for (const KernelTable* table : HostTables())
+    for (int threads : {1, 2})
+      for (int axis : {0, 1, 2}) {
+        Shape shape{4, 6, 8};  // shorter than the data along every axis, longer along the one that indices name
+        shape[axis] = 300;
+        std::vector<int64_t> values(static_cast<size_t>(shape.Count()));
+        std::minstd_rand rng(7);
+        for (int64_t& value : values) value = static_cast<int64_t>(rng() % (2 * data[axis])) - data[axis];
+        const HostTensor indices = Tensor(DType::kInt64, shape, values);
+        const HostTensor y = OneOp("GatherElements", {x, indices}, {{"axis", int64_t{axis}}}).Run(*table, threads)[0];
+        for (int64_t i = 0; i < shape.Count(); ++i) {
+          int64_t at[3] = {i / (shape[1] * shape[2]), i / shape[2] % shape[1], i % shape[2]};
+          const int64_t index = values[static_cast<size_t>(i)];
+          at[axis] = index < 0 ? index + data[axis] : index;
+          CheckMoved(y, x, i, (at[0] * data[1] + at[1]) * data[2] + at[2], "gather elements");
+        }
+      }
 }
 
 TEST(gather_and_scatter_nd) {
