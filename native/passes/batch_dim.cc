@@ -98,11 +98,19 @@ class Prover {
         if (result.kind == Rows::Kind::kMixed && !rows)
           result = sized || Mentions(output->type, symbol_) ? Rows::Sized() : Rows::Shared();
       }
+      if (IsKnownWithout(*output)) result = Rows::Shared();
       rows_[output] = Checked(std::move(result), output->type);
       if (rows_[output].kind == Rows::Kind::kMixed && !mixed && reason_.empty())
         reason_ = Cat(node.op->name, " '", node.name.empty() ? output->name : node.name,
                       "' is not proved to keep rows of ", Name(), " apart");
     }
+  }
+
+  // Elements that inference knows, and none of them by the number of rows: a sequence length, asked of a tensor of
+  // rows.
+  bool IsKnownWithout(const Value& value) const {
+    return value.contents && std::none_of(value.contents->begin(), value.contents->end(),
+                                          [&](const Dim& dim) { return Mentions(dim, symbol_); });
   }
 
   // The type must say the same: the rows' axis is a multiple of the symbol, no other dimension knows it.

@@ -258,6 +258,23 @@ Rows Expand(const Step& s) {
   return Rows::Mixed();
 }
 
+// What is the same for all rows, whole once for each of them.
+Rows Tile(const Step& s) {
+  if (!s.In(0).IsShared() || s.OutputRank() < 0 || s.OutputRank() != s.Rank(0)) return Rows::Mixed();
+  for (int axis = 0; axis < s.OutputRank(); ++axis)
+    if (const auto block = BlockOf(s.OutputShape()[axis], s.symbol))
+      return *block == s.Shape(0)[axis] ? Rows::Along(axis, *block) : Rows::Mixed();
+  return Rows::Mixed();
+}
+
+// Sums along one axis, a constant.
+Rows CumSum(const Step& s) {
+  const Rows rows = s.In(0);
+  const auto axis = ReadInts(s.node.Input(1));
+  if (!rows.IsRows() || s.Rank(0) < 0 || !axis || axis->size() != 1) return Rows::Mixed();
+  return s.Axis((*axis)[0], s.Rank(0)) == rows.axis ? Rows::Mixed() : rows;
+}
+
 Rows ConstantOfShape(const Step& s) {
   for (int axis = 0; axis < s.OutputRank(); ++axis)
     if (const auto block = BlockOf(s.OutputShape()[axis], s.symbol)) return Rows::Along(axis, *block);
@@ -302,6 +319,18 @@ Rows Attention(const Step& s) {
     if (mask && s.Rank(i) != 4) return Rows::Mixed();
   }
   return rows;
+}
+
+// Queries, keys and values have their batch at the same place; the bias, of up to four dimensions, at its first.
+Rows FusedAttention(const Step& s) {
+  const Rows rows = s.In(0);
+  if (!rows.IsRows() || rows.axis != (s.node.Int("sequence_first") ? 1 : 0)) return Rows::Mixed();
+  for (int i : {1, 2})
+    if (!s.In(i).IsRows() || s.In(i).axis != rows.axis || s.In(i).block != rows.block) return Rows::Mixed();
+  if (!s.Has(3)) return rows;
+  const bool is_whole = s.Rank(3) == 4 && !s.Shape(3)[0].IsConst(1);
+  if (s.In(3).IsShared()) return is_whole || s.Rank(3) < 0 ? Rows::Mixed() : rows;
+  return is_whole && s.In(3).IsRows() && s.In(3).axis == 0 && s.In(3).block == rows.block ? rows : Rows::Mixed();
 }
 
 struct Entry {
@@ -366,6 +395,8 @@ constexpr Entry kRules[] = {
     {"Gather", Gather},
     {"GatherElements", GatherElements},
     {"Expand", Expand},
+    {"Tile", Tile},
+    {"CumSum", CumSum},
     {"ConstantOfShape", ConstantOfShape},
     {"Shape", ShapeOf},
     {"Size", ShapeOf},
@@ -374,6 +405,7 @@ constexpr Entry kRules[] = {
     {"GRU", Recurrent},
     {"RNN", Recurrent},
     {"Attention", Attention},
+    {"FusedAttention", FusedAttention},
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// MatMul and Gemm with a following bias, residual Add or activation become zig.FusedMatMul.
+// MatMul, Gemm and zig.FusedMatMul with a following bias, residual Add or activation become zig.FusedMatMul.
 #include "passes/epilogue.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
@@ -14,8 +14,11 @@ struct Addends {
   Value* residual = nullptr;
 };
 
+bool IsOurs(const Node& node) { return node.op->domain == "zig" && node.op->name == "FusedMatMul"; }
+
 std::optional<Addends> SplitC(Graph& graph, Node& node) {
   Value* c = node.Input(2);
+  if (IsOurs(node)) return Addends{c, nullptr};
   if (!c || node.Float("beta", 1.0f) == 0) return Addends{};
   const auto& shape = *node.Output(0)->type.shape;
   if (auto along = AlongAxis(c, shape, 1)) {
@@ -33,7 +36,7 @@ bool Fuse(Graph& graph, Node& node, const PassContext& context) {
   if (!context.Supports(fused, output->type.dtype)) return false;
   for (int i = 0; i < 2; ++i)
     if (!node.Input(i)->type.HasRank() || node.Input(i)->type.Rank() < 2) return false;
-  const bool gemm = node.op->Is("Gemm");
+  const bool gemm = node.op->Is("Gemm") || IsOurs(node);
   Epilogue epilogue = FollowEpilogue(node, gemm && node.Input(2) ? -1 : output->type.Rank() - 1);
   if (!epilogue.changed) return false;
   Addends addends;
@@ -53,10 +56,13 @@ bool Fuse(Graph& graph, Node& node, const PassContext& context) {
   return Replace(epilogue.last->Output(0), made);
 }
 
+// One of unjoin_products: with a bias at most.
+bool IsBareProduct(const Node& node) { return IsOurs(node) && !node.Input(3) && !node.Has("activation"); }
+
 int Run(Graph& graph, PassContext& context) {
   int rewrites = 0;
   for (Node* node : NodesOf(graph))
-    if (node->op->Is("MatMul") || node->op->Is("Gemm")) rewrites += Fuse(graph, *node, context);
+    if (node->op->Is("MatMul") || node->op->Is("Gemm") || IsBareProduct(*node)) rewrites += Fuse(graph, *node, context);
   return rewrites;
 }
 

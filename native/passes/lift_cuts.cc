@@ -100,9 +100,10 @@ int Finish(Node& node, const Cut& cut, const std::vector<Value*>& parts) {
 
 // Whether all that reads the value cuts it: otherwise the whole would have to be made beside its parts.
 bool IsOnlyCut(const Value* value) {
-  return !value->graph_output_uses && std::all_of(value->users.begin(), value->users.end(), [&](const Node* user) {
-    return user->graph == value->graph && user->Input(0) == value && CutOf(*user);
-  });
+  return !value->graph_output_uses && value->users.size() <= kMostParts &&
+         std::all_of(value->users.begin(), value->users.end(), [&](const Node* user) {
+           return user->graph == value->graph && user->Input(0) == value && CutOf(*user);
+         });
 }
 
 // The dimension of `from` that `to`'s axis is the outermost part of, with the elements of that part; nullopt where it

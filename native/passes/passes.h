@@ -12,6 +12,7 @@ extern const Pass kEliminateIdentity;
 extern const Pass kFoldConstants;
 extern const Pass kFoldConvScale;
 extern const Pass kFoldPad;
+extern const Pass kFoldPositions;
 extern const Pass kFoldShapes;
 extern const Pass kFuseConv;
 extern const Pass kFuseElementwise;
@@ -30,5 +31,6 @@ extern const Pass kRecognizeGelu;
 extern const Pass kRecognizeLayerNorm;
 extern const Pass kRecognizeSwish;
 extern const Pass kSinkTransposes;
+extern const Pass kUnjoinProducts;
 
 }  // namespace ziggurat

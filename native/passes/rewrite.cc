@@ -141,6 +141,29 @@ Value* InsertZig(Node* before, std::string_view op, std::vector<Value*> inputs, 
   return before->graph->Add(GetOp(op, "zig"), std::move(inputs), std::move(attributes), before);
 }
 
+namespace {
+
+// The value with other extents of one; null where others differ too. Unlike a target's -1 this says two dimensions that
+// move, and of an empty tensor.
+Value* WithOtherOnes(Node& before, Value* value, const std::vector<Dim>& shape) {
+  const std::vector<Dim>& from = *value->type.shape;
+  std::vector<int64_t> old_ones, new_ones;
+  size_t i = 0, j = 0;
+  while (i < from.size() || j < shape.size()) {
+    if (i < from.size() && from[i].IsConst(1))
+      old_ones.push_back(static_cast<int64_t>(i++));
+    else if (j < shape.size() && shape[j].IsConst(1))
+      new_ones.push_back(static_cast<int64_t>(j++));
+    else if (i == from.size() || j == shape.size() || !(from[i++] == shape[j++]))
+      return nullptr;
+  }
+  const auto axes = [&](const std::vector<int64_t>& ones) { return before.graph->AddConstant(Constant::Int64s(ones)); };
+  if (!old_ones.empty()) value = Insert(&before, "Squeeze", {value, axes(old_ones)});
+  return new_ones.empty() ? value : Insert(&before, "Unsqueeze", {value, axes(new_ones)});
+}
+
+}  // namespace
+
 Value* ViewAs(Node& before, Value* value, const std::vector<Dim>& shape) {
   const std::vector<Dim>& from = *value->type.shape;
   if (from == shape) return value;
@@ -150,7 +173,10 @@ Value* ViewAs(Node& before, Value* value, const std::vector<Dim>& shape) {
     const bool kept = i < from.size() && from[i] == shape[i];
     target.push_back(shape[i].IsConst() ? shape[i].Const() : kept ? 0 : -1);
   }
-  if (std::count(target.begin(), target.end(), -1) > 1) return nullptr;
+  const int64_t unknown = std::count(target.begin(), target.end(), -1);
+  if (unknown > 0)
+    if (Value* made = WithOtherOnes(before, value, shape)) return made;
+  if (unknown > 1) return nullptr;
   Value* made = Insert(&before, "Reshape", {value, before.graph->AddConstant(Constant::Int64s(target))});
   return made->type.shape && *made->type.shape == shape ? made : nullptr;
 }

@@ -86,8 +86,7 @@ Model::Model(std::shared_ptr<Engine> engine, std::shared_ptr<Graph> graph, const
   rows_.reason = "no input's first dimension is free";
   if (batch >= 0) rows_ = ProveRowsIndependent(*graph, batch);
   passes_ = RunPasses(*graph, context, passes);
-  if (batch >= 0 && !rows_.independent)
-    if (RowProof proof = ProveRowsIndependent(*graph, batch); proof.independent) rows_ = std::move(proof);
+  if (batch >= 0 && !rows_.independent) rows_ = ProveRowsIndependent(*graph, batch);
   PlanWithin(std::move(graph), options);
   layouts_ = std::make_unique<LayoutCache>(*plan_, threads_, side_by_side);
 }

@@ -45,7 +45,7 @@ _MOBILE = {
 def _words() -> dict[str, Any]:
     import torch
 
-    ids = torch.randint(3, _WORDS, (2, 7))
+    ids = torch.randint(3, _WORDS, (3, 7))
     mask = torch.ones_like(ids)
     mask[0, 5:] = 0
     return {"input_ids": ids, "attention_mask": mask}
@@ -54,7 +54,7 @@ def _words() -> dict[str, Any]:
 def _sentences() -> dict[str, Any]:
     import torch
 
-    return {**_words(), "decoder_input_ids": torch.randint(3, _WORDS, (2, 5))}
+    return {**_words(), "decoder_input_ids": torch.randint(3, _WORDS, (3, 5))}
 
 
 def _drawn(name: str, *shape: int) -> Callable[[], dict[str, Any]]:
@@ -76,11 +76,11 @@ _NETS: dict[str, tuple[str, dict[str, Any], Callable[[], dict[str, Any]], int]] 
     "llama": ("Llama", {**_ENCODER, "num_key_value_heads": 2, "use_cache": False}, _words, 2),
     "t5": ("T5", _T5, _sentences, 6),
     "bart": ("Bart", _SEQ2SEQ, _sentences, 6),
-    "wav2vec2": ("Wav2Vec2", _WAVES, _drawn("input_values", 2, 400), 2),
-    "vit": ("ViT", _PICTURE, _drawn("pixel_values", 2, 3, 32, 32), 2),
-    "beit": ("Beit", {**_PICTURE, "use_relative_position_bias": True}, _drawn("pixel_values", 2, 3, 32, 32), 2),
-    "swin": ("Swin", _WINDOWS, _drawn("pixel_values", 2, 3, 32, 32), 4),
-    "mobilevit": ("MobileViT", _MOBILE, _drawn("pixel_values", 2, 3, 128, 128), 9),
+    "wav2vec2": ("Wav2Vec2", _WAVES, _drawn("input_values", 3, 400), 2),
+    "vit": ("ViT", _PICTURE, _drawn("pixel_values", 3, 3, 32, 32), 2),
+    "beit": ("Beit", {**_PICTURE, "use_relative_position_bias": True}, _drawn("pixel_values", 3, 3, 32, 32), 2),
+    "swin": ("Swin", _WINDOWS, _drawn("pixel_values", 3, 3, 32, 32), 4),
+    "mobilevit": ("MobileViT", _MOBILE, _drawn("pixel_values", 3, 3, 128, 128), 9),
 }
 _MODULES = {"multihead": 3, "timm": 1, "yolo": 1}
 NAMES = (*_NETS, *_MODULES)
@@ -105,9 +105,9 @@ def _module(name: str) -> tuple[Any, dict[str, Any]]:
     from tests.conformance import attention_modules
 
     if name == "yolo":
-        return attention_modules.Yolo(_HIDDEN), {"x": torch.randn(2, _HIDDEN, 6, 6)}
+        return attention_modules.Yolo(_HIDDEN), {"x": torch.randn(3, _HIDDEN, 6, 6)}
     kind = attention_modules.Timm if name == "timm" else attention_modules.MultiHead
-    return kind(_HIDDEN, _HEADS), {"x": torch.randn(2, 9, _HIDDEN)}
+    return kind(_HIDDEN, _HEADS), {"x": torch.randn(3, 9, _HIDDEN)}
 
 
 def _export(model: Any, tensors: dict[str, Any], dynamo: bool) -> bytes:

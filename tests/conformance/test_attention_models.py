@@ -1,4 +1,4 @@
-"""Every attention of nets as exporters write them is recognised, and computes what PyTorch does."""
+"""All attention of nets as exporters write them is recognised, and computes what PyTorch does, each row for itself."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 import ziggurat
 from tests.conformance import attention_models
+from tests.conformance.batch_invariance import assert_rows_stand_alone
 
 pytestmark = pytest.mark.skipif(
     bool(attention_models.MISSING), reason=f"exporting needs {' and '.join(attention_models.MISSING)}"
@@ -23,6 +24,8 @@ def check(name: str, spelling: str, dynamo: bool) -> None:
         assert len(re.findall(r"\bFusedAttention\(", plan)) == attention_models.ATTENTIONS[name], plan
         assert "Softmax(" not in plan
         got = model.run(inputs)["y"]
+        assert model.batching().independent, model.batching().reason
+        assert_rows_stand_alone(model.run, inputs)
     with ziggurat.load(content, optimize=False) as plain:
         reference = plain.run(inputs)["y"]
     for other in (want, reference):
