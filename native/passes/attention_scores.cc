@@ -84,7 +84,12 @@ bool ScorePath::Follow(Value* scores) {
 bool ScorePath::Descend(Value* scores) {
   const int rank = RankOf(scores);
   if ((rank != 3 && rank != 4) || !UsedOnce(scores) || steps_.size() > kMostSteps) return false;
-  if (rank == 4) shape_ = &*scores->type.shape;
+  if (rank == 4) {
+    // Batch and heads are taken apart in one way only: a bias is given by the shape that it is added in.
+    const std::vector<Dim>& shape = *scores->type.shape;
+    if (shape_ && !((*shape_)[0] == shape[0] && (*shape_)[1] == shape[1])) return false;
+    shape_ = &shape;
+  }
   if (Node* product = Maker(scores, graph_, "MatMul")) {
     product_ = product;
     return RankOf(product->Input(0)) == rank && RankOf(product->Input(1)) == rank;

@@ -1,6 +1,7 @@
 #include "passes/batch_dim.h"
 
 #include <algorithm>
+#include <set>
 #include <unordered_map>
 
 #include "ops/op_def.h"
@@ -106,11 +107,15 @@ class Prover {
     }
   }
 
-  // Elements that inference knows, and none of them by the number of rows: a sequence length, asked of a tensor of
-  // rows.
+  // Elements that are numbers and dimensions of inputs other than the rows': a sequence length, asked of a tensor of
+  // rows. A dimension that shows while a model runs may depend on what is in the rows.
   bool IsKnownWithout(const Value& value) const {
-    return value.contents && std::none_of(value.contents->begin(), value.contents->end(),
-                                          [&](const Dim& dim) { return Mentions(dim, symbol_); });
+    if (!value.contents) return false;
+    std::set<SymbolId> symbols;
+    for (const Dim& dim : *value.contents) dim.CollectSymbols(symbols);
+    return std::none_of(symbols.begin(), symbols.end(), [&](SymbolId id) {
+      return id == symbol_ || graph_.symbols()[static_cast<size_t>(id)].input < 0;
+    });
   }
 
   // The type must say the same: the rows' axis is a multiple of the symbol, no other dimension knows it.

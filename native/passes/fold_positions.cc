@@ -55,31 +55,43 @@ std::optional<Affine> OfView(const Affine& from, const Dims& before, const Dims&
              : std::nullopt;
 }
 
-// With leading dimensions that the value is repeated along.
-Affine Padded(Affine from, size_t rank) {
-  from.steps.insert(from.steps.begin(), rank - from.steps.size(), 0);
-  return from;
+// Repeated along what `to` has in front and where `from` has an extent of one. Where an extent that is not known to be
+// one becomes another, it may be repeated as well: then only an axis without a step keeps what it says.
+std::optional<Affine> Broadcasted(Affine index, const Dims& from, const Dims& to) {
+  if (from.size() > to.size()) return std::nullopt;
+  for (size_t i = 0; i < from.size(); ++i) {
+    if (from[i].IsConst(1)) index.steps[i] = 0;
+    if (!index.steps[i].IsConst(0) && !(from[i] == to[to.size() - from.size() + i])) return std::nullopt;
+  }
+  index.steps.insert(index.steps.begin(), to.size() - from.size(), 0);
+  return index;
+}
+
+// Input i of an element-wise node, as broadcast to its output.
+std::optional<Affine> OfInput(const Node& node, size_t i, int& left) {
+  const Value *input = node.Input(i), *output = node.Output(0);
+  auto index = AffineOf(input, left);
+  if (!index || !output->type.HasRank()) return std::nullopt;
+  return Broadcasted(std::move(*index), *input->type.shape, *output->type.shape);
 }
 
 std::optional<Affine> OfSum(const Node& node, int& left) {
-  auto a = AffineOf(node.Input(0), left), b = AffineOf(node.Input(1), left);
-  if (!a || !b) return std::nullopt;
-  const size_t rank = std::max(a->steps.size(), b->steps.size());
-  Affine out = Padded(*a, rank);
-  const Affine other = Padded(*b, rank);
-  out.offset = out.offset + other.offset;
-  for (size_t i = 0; i < rank; ++i) out.steps[i] = out.steps[i] + other.steps[i];
+  auto out = OfInput(node, 0, left);
+  const auto other = out ? OfInput(node, 1, left) : std::nullopt;
+  if (!other) return std::nullopt;
+  out->offset = out->offset + other->offset;
+  for (size_t i = 0; i < out->steps.size(); ++i) out->steps[i] = out->steps[i] + other->steps[i];
   return out;
 }
 
 std::optional<Affine> OfProduct(const Node& node, int& left) {
   for (size_t i : {0, 1}) {
     const auto factor = Uniform(node.Input(1 - i));
-    auto out = factor ? AffineOf(node.Input(i), left) : std::nullopt;
+    auto out = factor ? OfInput(node, i, left) : std::nullopt;
     if (!out) continue;
     out->offset = out->offset * factor->offset;
     for (Dim& step : out->steps) step = step * factor->offset;
-    return Padded(*out, std::max(out->steps.size(), factor->steps.size()));
+    return out;
   }
   return std::nullopt;
 }
@@ -95,19 +107,11 @@ std::optional<Affine> AffineOf(const Value* value, int& left) {
   }
   if (node->op->Is("Add")) return OfSum(*node, left);
   if (node->op->Is("Mul")) return OfProduct(*node, left);
+  if (node->op->Is("Expand")) return OfInput(*node, 0, left);
   const Value* input = node->Input(0);
-  const bool is_expand = node->op->Is("Expand");
-  if ((!is_expand && !IsView(*node)) || !input->type.HasRank()) return std::nullopt;
+  if (!IsView(*node) || !input->type.HasRank()) return std::nullopt;
   const auto from = AffineOf(input, left);
-  if (!from) return std::nullopt;
-  if (!is_expand) return OfView(*from, *input->type.shape, *value->type.shape);
-  return from->steps.size() > value->type.shape->size() ? std::nullopt
-                                                        : std::optional(Padded(*from, value->type.shape->size()));
-}
-
-// An axis without steps has to be an extent of one: else elements are read again.
-bool StandsStill(const Affine& index, const Dims& shape, size_t axis) {
-  return index.steps[axis].IsConst(0) && shape[axis].IsConst(1);
+  return from ? OfView(*from, *input->type.shape, *value->type.shape) : std::nullopt;
 }
 
 // True if the indices of that shape count up from 0 by one, in row-major order, to `count`.

@@ -116,13 +116,14 @@ std::optional<Place> PlaceIn(const Dims& from, const Dims& to, int64_t axis) {
   for (int64_t i = 0; i < axis; ++i) before = before * to[static_cast<size_t>(i)];
   for (size_t i = 0; i < from.size(); ++i) {
     if (whole == before && !from[i].IsConst(1)) {
+      if (!from[i].IsConst()) return std::nullopt;
+      const int64_t extent = to[static_cast<size_t>(axis)].Const(), count = from[i].Const();
       int64_t elements = 1;
-      for (size_t j = static_cast<size_t>(axis) + 1; j < to.size(); ++j) {
-        if (from[i].IsConst(elements * to[static_cast<size_t>(axis)].Const())) break;
-        if (!to[j].IsConst() || to[j].Const() < 1) return std::nullopt;
-        elements *= to[j].Const();
+      for (size_t j = static_cast<size_t>(axis) + 1; j < to.size() && elements < count / extent; ++j) {
+        if (!to[j].IsConst() || to[j].Const() < 1 || to[j].Const() > count) return std::nullopt;
+        if (__builtin_mul_overflow(elements, to[j].Const(), &elements)) return std::nullopt;
       }
-      if (!from[i].IsConst(elements * to[static_cast<size_t>(axis)].Const())) return std::nullopt;
+      if (count % extent != 0 || elements != count / extent) return std::nullopt;
       return Place{static_cast<int64_t>(i), elements};
     }
     whole = whole * from[i];

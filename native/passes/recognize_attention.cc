@@ -204,6 +204,8 @@ class Recognizer {
     Value *q = BeforeSequenceFirst(q_.value), *v = BeforeSequenceFirst(v_);
     Node* last = SequenceFirstAfter(node);
     if (!q || !k || !v || !last) return false;
+    for (const Value* projected : {q, k, v})
+      if (!((*projected->type.shape)[1] == batch_)) return false;  // so its heads are heads_ too
     const auto scale = static_cast<float>(path.scale() * q_.factor * keys_.factor);
     std::vector<Value*> inputs = {q, k, v};
     if (Value* bias = path.Bias(node, heads_)) inputs.push_back(bias);

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 
+import ziggurat
 from tests.conformance.batch_invariance import assert_rows_stand_alone, assert_same_bits
 from tests.conformance.engines import Feeds
 
@@ -47,3 +49,18 @@ def test_the_sign_of_zero_counts_and_a_nan_equals_itself() -> None:
     assert_same_bits({"a": lambda _: {"y": nan}, "b": lambda _: {"y": nan.copy()}}, {})
     with pytest.raises(AssertionError, match="a and b: y: rows"):
         assert_same_bits({"a": lambda _: {"y": zero}, "b": lambda _: {"y": minus}}, {})
+
+
+def test_a_count_of_what_all_rows_hold_is_not_the_same_for_each() -> None:
+    helper = onnx.helper
+    nodes = [
+        helper.make_node("NonZero", ["x"], ["found"]),
+        helper.make_node("Shape", ["found"], ["extents"], start=1),
+        helper.make_node("Cast", ["extents"], ["count"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Mul", ["x", "count"], ["y"]),
+    ]
+    x, y = (helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["b", 4]) for name in "xy")
+    graph = helper.make_graph(nodes, "g", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    with ziggurat.load(model.SerializeToString()) as loaded:
+        assert not loaded.batching().independent
