@@ -131,12 +131,6 @@ std::optional<Place> PlaceIn(const Dims& from, const Dims& to, int64_t axis) {
   return std::nullopt;
 }
 
-// The same elements in the same order, seen otherwise.
-bool IsViewOf(const Node* node, const Value* value) {
-  return node && node->graph == value->graph && node->op->Is(kView) && node->Output(0) == value &&
-         node->Input(0)->type.HasRank() && node->Input(0)->type.dtype == value->type.dtype;
-}
-
 int LiftOverTranspose(Node& node, const Cut& cut) {
   const Node& transpose = *node.Input(0)->producer;
   const std::vector<int64_t> perm = transpose.Ints("perm");

@@ -241,6 +241,12 @@ bool SameType(const Value* a, const Value* b) {
   return SameShape(a, b) && a->type == b->type && a->type.dtype != DType::kUndefined;
 }
 
+bool IsViewOf(const Node* node, const Value* value) {
+  if (!node || node->graph != value->graph || !node->op->Is(kView) || node->Output(0) != value) return false;
+  const Value* input = node->Input(0);
+  return input && input->type.IsTensor() && input->type.HasRank() && input->type.dtype == value->type.dtype;
+}
+
 bool UsedOnce(const Value* value) {
   return value->users.size() == 1 && value->graph_output_uses == 0 && value->users[0]->graph == value->graph;
 }

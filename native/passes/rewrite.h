@@ -52,6 +52,8 @@ std::shared_ptr<Constant> MakeReals(DType dtype, const Shape& shape, const std::
 // ---- types ----
 bool SameShape(const Value* a, const Value* b);  // both known and equal as expressions
 bool SameType(const Value* a, const Value* b);   // kind, dtype, encoding and known, equal shapes
+// True if the node of the value's graph makes it, of known rank, from the same elements in the same order.
+bool IsViewOf(const Node* node, const Value* value);
 // The value is used once, by a node of its own graph, and is no output.
 bool UsedOnce(const Value* value);
 

@@ -21,13 +21,6 @@ std::vector<int64_t> Permutation(const Node& node) {
   return perm;
 }
 
-// The same elements in the same order, seen otherwise.
-bool IsViewOf(const Node& node, const Value* output) {
-  const Value* input = node.Input(0);
-  return node.op->Is(kView) && node.Output(0) == output && input && input->type.IsTensor() &&
-         input->type.dtype == output->type.dtype;
-}
-
 bool IsOneElement(const Value* value) { return value->IsConstant() && value->constant->shape().Count() == 1; }
 
 // A node that gives each element what it makes of it alone, read by the transposition only.
@@ -114,7 +107,7 @@ int Sink(Graph& graph, Node& node) {
   for (; here(value); value = value->producer->Input(0)) {
     if (IsElementwiseOfOne(*value->producer))
       between.push_back(value->producer);
-    else if (!IsViewOf(*value->producer, value))
+    else if (!IsViewOf(value->producer, value))
       break;
     moved = true;
     if (!value->producer->Input(0)->type.HasRank()) return 0;

@@ -26,13 +26,9 @@ bool IsPlainGemm(const Node& node) {
 // The nearest value of more dimensions, and the same last one, that views made the matrix of; or null.
 Value* BeforeJoin(Value* matrix) {
   if (!matrix->type.HasRank() || matrix->type.Rank() != 2) return nullptr;
-  const Graph* graph = matrix->graph;
   Value* value = matrix;
-  for (int views = 0; views < kMostViews && value->producer; ++views) {
-    const Node& view = *value->producer;
-    value = view.Input(0);
-    if (view.graph != graph || !view.op->Is(kView) || !value->type.HasRank() || value->type.dtype != matrix->type.dtype)
-      return nullptr;
+  for (int views = 0; views < kMostViews && IsViewOf(value->producer, value); ++views) {
+    value = value->producer->Input(0);
     const auto& shape = *value->type.shape;
     if (shape.size() > 2 && shape.back() == matrix->type.shape->back()) return value;
   }
